@@ -6,16 +6,32 @@ In: requests under `ROUTES`. Out: what they do instead:
 /abort         SIGABRT from the C library                           /fault     reads address 0
 /leave         ends the process with status 5                       /memory    takes memory until there is none
 /signal        sends itself SIGKILL                                 /big       64 MB
+/recv          waits for a peer that never answers                  /spin      computes for ever
 """
 
 import ctypes
 import os
 import signal
+import socket
 
 BIG_BYTES = 64 * 1024 * 1024
 
 
-ROUTES = {"short", "unread", "big", "abort", "fault", "leave", "signal", "memory"}
+ROUTES = {"short", "unread", "big", "abort", "fault", "leave", "signal", "memory", "recv", "spin"}
+
+
+def wait_for_silent():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        with socket.create_connection(listener.getsockname()) as silent:
+            silent.recv(1)  # the line that waits
+
+
+def spin():
+    count = 0
+    while True:
+        count += sum(range(1000))  # the line that computes
 
 
 def answer(environ, start_response):
@@ -29,6 +45,10 @@ def answer(environ, start_response):
         os._exit(5)
     if route == "signal":
         os.kill(os.getpid(), signal.SIGKILL)
+    if route == "recv":
+        wait_for_silent()
+    if route == "spin":
+        spin()
     if route == "memory":
         kept = []
         while True:

@@ -166,6 +166,21 @@ pub struct Example {
 pub struct Request {
     /// Path.
     pub path: Option<String>,
+    /// What it was in as its process ended.
+    pub was: Option<Was>,
+}
+
+/// Where in Python a request was.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Was {
+    /// `asleep` or `computing`.
+    pub state: String,
+    /// The application's lines.
+    pub own_lines: Option<String>,
+    /// Name of the call in which it slept.
+    pub system_call: Option<String>,
+    /// How long it had slept.
+    pub slept_ns: Option<u64>,
 }
 
 /// Failing accepts of one process.

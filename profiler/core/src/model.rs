@@ -35,6 +35,7 @@ pub mod trace_context;
 pub mod waited;
 pub mod waiter;
 pub mod wake;
+pub mod whereabouts;
 
 use crate::fact::container::Container;
 use crate::fact::{

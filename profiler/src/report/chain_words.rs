@@ -5,12 +5,15 @@
 
 mod place;
 mod seen;
+mod whereabouts;
 
 use profiler_common::system_call;
 use profiler_core::model::chain::{
     Chains, Held, Hops, Leaf, LeafKind, LeafTime, NotFollowed, Object, TakenBy, Unreleased,
 };
 use profiler_core::model::computed::line_of;
+
+pub(crate) use self::whereabouts::{computed, was_in};
 
 /// A kind of leaf in a few words.
 pub(crate) const fn of_kind(kind: LeafKind) -> &'static str {

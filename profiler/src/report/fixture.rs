@@ -146,7 +146,8 @@ pub(crate) fn exhausted() -> (Snapshot, Vec<Finding>) {
 fn dropped() -> Dropped {
     let asked =
         Asked { request: Some(311), method: "GET".to_owned(), path: "/report/7".to_owned(), status: 0 };
-    let example = |connection, waited_ms: u64, evidence: &str| Example {
+    let left = Asked { request: Some(402), ..asked.clone() };
+    let example = |connection, asked: &Asked, waited_ms: u64, evidence: &str| Example {
         time_ns: START + 9 * SECOND,
         connection: Some(connection),
         tgid: 4121,
@@ -162,8 +163,16 @@ fn dropped() -> Dropped {
     };
     Dropped {
         causes: vec![
-            counted(Cause::WorkerTimeout, 2, example(120, 30_400, "SIGABRT from process 4120 (gunicorn)")),
-            counted(Cause::ClientLeftWaiting, 9, example(131, 10_000, "it closed the connection (FIN)")),
+            counted(
+                Cause::WorkerTimeout,
+                2,
+                example(120, &asked, 30_400, "SIGABRT from process 4120 (gunicorn)"),
+            ),
+            counted(
+                Cause::ClientLeftWaiting,
+                9,
+                example(131, &left, 10_000, "it closed the connection (FIN)"),
+            ),
         ],
         accept_failures: vec![AcceptFailure {
             tgid: 4122,

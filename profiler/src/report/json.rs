@@ -29,6 +29,7 @@ mod chain_computed;
 mod chain_place;
 mod chain_seen;
 mod chain_waited;
+mod chain_whereabouts;
 mod chains;
 mod context;
 mod dropped;

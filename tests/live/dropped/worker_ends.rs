@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use anyhow::{Context as _, ensure};
+
 use wsgi_trace_test_support::cgroup::MemoryLimit;
 use wsgi_trace_test_support::child::until;
 use wsgi_trace_test_support::dropping::{Clients, Drops};
@@ -12,6 +14,7 @@ use wsgi_trace_test_support::gate::{exclusive, shared};
 use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_test_support::raw::until_inside;
 use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::Recipe;
 use wsgi_trace_test_support::server::uwsgi::Uwsgi;
 use wsgi_trace_test_support::trace::Trace;
 
@@ -104,6 +107,49 @@ fn a_harakiri_of_uwsgi_is_named_with_the_request_that_took_too_long() -> anyhow:
         let outcome = carry_out(&uwsgi, &["get:/fast", "get:/sleep/20000"])?;
         outcome.must_be(&["200", "closed"], 1, &[("worker_timeout", 1)]);
         assert_eq!(first_end(&outcome.drops), ("worker_timeout", "/sleep/20000"), "{:?}", outcome.drops);
+    }
+    Ok(())
+}
+
+/// What `apps/dropping.py` was in: the line with this remark, in this function.
+fn line(remark: &str, function: &str) -> anyhow::Result<String> {
+    let source = std::fs::read_to_string(wsgi_trace_test_support::root().join("tests/apps/dropping.py"))?;
+    let at = source.lines().position(|line| line.ends_with(remark)).context("no such line")?;
+    Ok(format!("apps/dropping.py:{} {function}", at + 1))
+}
+
+/// Workers that are killed as they wait and as they compute say at which lines they did.
+fn killed_where(mode: &[&str], recipe: &dyn Recipe) -> anyhow::Result<()> {
+    let outcome = carry_out_in(mode, recipe, &["get:/recv", "get:/spin"])?;
+    // The last worker may end after the trace; the connection has ended before.
+    let killed = outcome.drops.causes.iter().filter(|cause| cause.cause == "worker_timeout");
+    let killed: Vec<_> = killed.flat_map(|cause| &cause.examples).collect();
+    for (path, state, line, call) in [
+        ("/recv", "asleep", line("# the line that waits", "wait_for_silent")?, Some("recvfrom")),
+        ("/spin", "computing", line("# the line that computes", "spin")?, None),
+    ] {
+        let mut requests = killed.iter().filter_map(|example| example.request.as_ref());
+        let request = requests.find(|request| request.path.as_deref() == Some(path));
+        let was = request.and_then(|request| request.was.as_ref());
+        let was = was.with_context(|| format!("{mode:?} {path} was nowhere: {killed:?}"))?;
+        eprintln!("{mode:?} {path}: {was:?}");
+        ensure!(was.state == state && was.system_call.as_deref() == call, "{path}: {was:?}");
+        ensure!(was.own_lines.as_ref().is_some_and(|lines| lines.ends_with(&line)), "{path}: {was:?}");
+        ensure!(was.slept_ns.is_some() == (state == "asleep"), "{path}: {was:?}");
+        // A worker has two seconds. uWSGI's are those of a clock that has only whole ones.
+        ensure!(was.slept_ns.is_none_or(|ns| ns >= 900_000_000), "{path}: {was:?}");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "make live: waits for time-outs"]
+fn a_worker_that_is_killed_for_its_timeout_has_the_line_that_it_was_in() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _turn = shared()?;
+    for mode in BOTH_MODES {
+        killed_where(mode, &Settings::sync(Version::V27, 1).with(&["--timeout", "2"]))?;
+        killed_where(mode, &Uwsgi::new(1, 1).with(&["--harakiri=2"]))?;
     }
     Ok(())
 }

@@ -27,6 +27,7 @@ pub(in crate::machine) mod place_samples;
 mod player;
 pub(in crate::machine) mod releases;
 pub(in crate::machine) mod replay;
+pub(in crate::machine) mod request_lines;
 pub(in crate::machine) mod segment;
 pub(in crate::machine) mod service;
 pub(in crate::machine) mod settle;

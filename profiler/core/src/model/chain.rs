@@ -7,6 +7,7 @@
 
 use super::computed::{Computed, ComputedAt, is_most};
 use super::waited::{Waited, WaitedAt};
+use super::whereabouts::{LEAST_SAMPLES, Whereabouts};
 use crate::event::Tid;
 use crate::fact::asleep::ObjectSeen;
 use crate::fact::place::{OwnCode, PlaceSeen};
@@ -346,6 +347,9 @@ pub struct Chains {
     pub computed: Vec<Computed>,
     /// Where in Python threads slept, by samples, for each endpoint; the longest first.
     pub waited: Vec<Waited>,
+    /// Where in Python the slowest requests computed, and those were that ended with their process, by their
+    /// numbers.
+    pub whereabouts: Vec<Whereabouts>,
     /// Names of other programs that had CPUs, as [`TakenBy`] numbers them. Hostile input.
     pub programs: Vec<String>,
     /// Names of endpoints, method and path shape. The first stands for none. Hostile input.
@@ -368,6 +372,19 @@ impl Chains {
     pub fn of_request(&self, request: u64) -> Option<&LeafTime> {
         let at = self.of_requests.binary_search_by_key(&request, |wait| wait.request).ok()?;
         self.of_requests.get(at).map(|wait| &wait.time)
+    }
+
+    /// Where a request was; `None`: it is none of those of which that is kept, or not known.
+    pub fn whereabouts_of(&self, request: u64) -> Option<&Whereabouts> {
+        let at = self.whereabouts.binary_search_by_key(&request, |of| of.request).ok()?;
+        self.whereabouts.get(at)
+    }
+
+    /// The line at which a request computed most, with all its samples; `None`: there are too few of them.
+    pub fn computed_most(&self, request: u64) -> Option<(&Computed, ComputedAt)> {
+        let computed = &self.whereabouts_of(request)?.computed;
+        let most = self.computed_lines(computed).into_iter().next()?;
+        (most.samples >= LEAST_SAMPLES).then_some((computed, most))
     }
 
     /// A place in Python.
@@ -430,7 +447,12 @@ impl Chains {
         let numbers = times.flat_map(|time| of_hops(time).into_iter().chain(time.place));
         let computed = self.computed.iter().flat_map(|computed| &computed.places);
         let waited = self.waited.iter().flat_map(|waited| &waited.places);
+        let of_requests = self.whereabouts.iter().flat_map(|of| {
+            let computed = of.computed.places.iter().map(|at| at.place);
+            computed.chain(of.was.map(|was| was.place()))
+        });
         let numbers = numbers.chain(computed.map(|at| at.place)).chain(waited.map(|at| at.place));
+        let numbers = numbers.chain(of_requests);
         numbers.collect::<std::collections::BTreeSet<u32>>().into_iter()
     }
 }

@@ -4,6 +4,8 @@
 //! many were not and why, with examples. The list of causes is closed: `docs/dropped-connections.md` has a
 //! section for each.
 
+use crate::model::whereabouts::CutOff;
+
 /// Why a connection was not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cause {
@@ -230,7 +232,7 @@ pub struct WorkerEnd {
     pub evidence: String,
     /// Connections that ended with it.
     pub connections: u64,
-    /// The request that had run longest.
+    /// The request that had run longest; of a process that closed its connections before it ended, by those.
     pub asked: Option<Asked>,
     /// For how long.
     pub ran_ns: u64,
@@ -256,6 +258,8 @@ pub struct Dropped {
     pub accept_failures: Vec<AcceptFailure>,
     /// Processes that ended with clients, or by force (bounded).
     pub worker_ends: Vec<WorkerEnd>,
+    /// Requests among them that ended with their process, as far as examples name them.
+    pub cut_off: Vec<CutOff>,
     /// What could not be seen, one sentence each.
     pub not_seen: Vec<String>,
     /// Why nothing of this is known; `None`: it is.

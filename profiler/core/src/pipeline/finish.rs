@@ -63,7 +63,7 @@ impl Machines {
         let mut event_loops = std::mem::take(&mut self.state.runtime.event_loops);
         event_loops.sort_by_key(|event_loop| (event_loop.tgid, event_loop.tid));
         let window = (self.window.start_ns, self.window.end_ns);
-        let chains = self.state.chains();
+        let chains = self.state.chains(&dropped.cut_off);
         Entry::of_chains(&chains).for_each(&mut *sink);
         let unattributed = self.state.world.unattributed.told();
         let (requests, endpoints) = self.state.product.summary.finish(connections, unattributed, window);

@@ -4,7 +4,7 @@
 //! with an example of each cause; failing accepts; workers that were killed.
 
 use profiler_core::model::Snapshot;
-use profiler_core::model::chain::Chains;
+use profiler_core::model::chain::{Chains, LeafKind, LeafTime};
 use profiler_core::model::dropped::{AcceptFailure, Asked, Cause, Counted, Dropped, Example, WorkerEnd};
 
 use super::block::{Blocks, Section};
@@ -29,7 +29,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     }
     body.say(account(dropped));
     if !dropped.causes.is_empty() {
-        causes(&mut body, dropped, snapshot.window.start_ns);
+        causes(&mut body, dropped, &snapshot.chains, snapshot.window.start_ns);
     }
     for failure in &dropped.accept_failures {
         body.entry("accept failed", accept_failed(failure));
@@ -43,7 +43,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
 }
 
 /// How many of each cause, and the first of them.
-fn causes(body: &mut Blocks<'_>, dropped: &Dropped, start_ns: u64) {
+fn causes(body: &mut Blocks<'_>, dropped: &Dropped, chains: &Chains, start_ns: u64) {
     body.gap();
     body.table(
         Rows::of("Connections that were not served, by cause", listed("/drops/causes", &dropped.causes))
@@ -56,7 +56,7 @@ fn causes(body: &mut Blocks<'_>, dropped: &Dropped, start_ns: u64) {
     body.gap();
     for counted in &dropped.causes {
         if let Some(first) = counted.examples.first() {
-            body.entry(counted.cause.name(), example(first, start_ns));
+            body.entry(counted.cause.name(), example(first, chains, start_ns));
         }
     }
 }
@@ -110,7 +110,7 @@ fn asked(asked: &Asked) -> String {
 }
 
 /// One dropped connection in words. Hostile input.
-fn example(example: &Example, start_ns: u64) -> String {
+fn example(example: &Example, chains: &Chains, start_ns: u64) -> String {
     if example.time_ns == 0 {
         return example.evidence.clone();
     }
@@ -122,7 +122,13 @@ fn example(example: &Example, start_ns: u64) -> String {
     if let Some(waited_ns) = example.waited_ns {
         parts.push(format!("after {}", shown(waited_ns)));
     }
-    format!("{}: {}", parts.join(", "), example.evidence)
+    let was = example.asked.as_ref().and_then(|asked| was_in(asked, chains));
+    format!("{}: {}{}", parts.join(", "), example.evidence, was.unwrap_or_default())
+}
+
+/// Where in Python a request was as its process ended, as the end of a sentence. Hostile input.
+fn was_in(asked: &Asked, chains: &Chains) -> Option<String> {
+    chain_words::was_in(chains, asked.request?).map(|was| format!("; {was}"))
 }
 
 /// Calls of accept that failed, in words.
@@ -150,8 +156,13 @@ fn worker_end(end: &WorkerEnd, chains: &Chains) -> String {
         text.push_str(&format!("; it was serving {}", unit::counted(end.connections, "connection")));
     }
     if let Some(request) = &end.asked {
-        text.push_str(&format!(", the longest {} for {}", asked(request), shown(end.ran_ns)));
-        if let Some(time) = request.request.and_then(|id| chains.of_request(id)) {
+        let lead = if end.connections > 0 { ", the longest" } else { "; it had served" };
+        text.push_str(&format!("{lead} {} for {}", asked(request), shown(end.ran_ns)));
+        let was = was_in(request, chains);
+        // What is not followed says less than where it was.
+        let says_more = |time: &&LeafTime| was.is_none() || time.leaf.kind != LeafKind::NotFollowed;
+        text.push_str(was.as_deref().unwrap_or_default());
+        if let Some(time) = request.request.and_then(|id| chains.of_request(id)).filter(says_more) {
             text.push_str(&format!("; it waited {}{}", shown(time.held_ns), chain_words::wait(chains, time)));
         }
     }

@@ -30,13 +30,14 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     body.push(On::TEXT, Block::Table(table.first(SHOWN)));
     let listed: Vec<&Request> = slowest.iter().copied().take(SHOWN).collect();
     waits(&mut body, snapshot, &listed);
+    computed(&mut body, snapshot, &listed);
     because(&mut body, &listed);
     doubts(&mut body, &listed);
     let count = slowest.len();
     let mut rest = Blocks::default();
     for (place, request) in slowest.into_iter().enumerate() {
         let of = if place < SHOWN { &mut body } else { &mut rest };
-        of.push(On::PAGE, in_full(request, &format!("/requests/slowest/{place}"), start_ns));
+        of.push(On::PAGE, in_full(snapshot, request, &format!("/requests/slowest/{place}")));
     }
     if count > SHOWN {
         body.push(On::PAGE, Block::Folded(Folded::new(format!("{} more", count - SHOWN), rest)));
@@ -72,7 +73,7 @@ pub(crate) fn table(requests: Vec<&Request>, (start_ns, now_ns): (u64, u64)) -> 
         .table()
 }
 
-/// A wait that is worth a sentence.
+/// What is worth a sentence.
 const TOLD_NS: u64 = 10_000_000;
 
 /// What those waited for longest that waited for a considerable part of their time, and at which lines.
@@ -82,6 +83,19 @@ fn waits(body: &mut Blocks<'_>, snapshot: &Snapshot, listed: &[&Request]) {
         if let Some(time) = time.filter(|time| time.held_ns >= (request.total_ns() / 10).max(TOLD_NS)) {
             let what = chain_words::wait(&snapshot.chains, time);
             let text = format!("#{} waited {}{what}.", request.id, shown(time.held_ns));
+            body.push(On::BOTH, Block::Sentence(text.into()));
+        }
+    }
+}
+
+/// At which line those computed most that computed for a considerable part of their time.
+fn computed(body: &mut Blocks<'_>, snapshot: &Snapshot, listed: &[&Request]) {
+    for request in listed {
+        let cpu_ns = request.phases.get(Phase::Cpu);
+        if cpu_ns >= (request.total_ns() / 10).max(TOLD_NS)
+            && let Some(computed) = chain_words::computed(&snapshot.chains, request.id)
+        {
+            let text = format!("#{} computed for {}: {computed}.", request.id, shown(cpu_ns));
             body.push(On::BOTH, Block::Sentence(text.into()));
         }
     }
@@ -148,7 +162,7 @@ fn served_by(request: &Request) -> String {
 }
 
 /// All that is known of one, folded.
-fn in_full<'a>(request: &Request, pointer: &str, start_ns: u64) -> Block<'a> {
+fn in_full<'a>(snapshot: &Snapshot, request: &Request, pointer: &str) -> Block<'a> {
     let at = |key: &str| format!("{pointer}/{key}");
     let summary = Words::from("#")
         .figure(id(request.id).at(at("id")))
@@ -156,7 +170,8 @@ fn in_full<'a>(request: &Request, pointer: &str, start_ns: u64) -> Block<'a> {
         .figure(duration(request.total_ns()).at(at("total_ns")))
         .text(format!(" {} {}", name(request), status(request.http.status)));
     let mut body = Blocks::default();
-    let began = began_after_ns(request, start_ns).map_or_else(|| "before the window".to_owned(), shown);
+    let began_ns = began_after_ns(request, snapshot.window.start_ns);
+    let began = began_ns.map_or_else(|| "before the window".to_owned(), shown);
     body.entry("began at", began);
     body.entry("served by", served_by(request));
     let connection = format!("{}, request {} on it", request.connection, request.index_on_connection + 1);
@@ -165,6 +180,9 @@ fn in_full<'a>(request: &Request, pointer: &str, start_ns: u64) -> Block<'a> {
     body.entry("bytes", format!("{bytes_in} in, {bytes_out} out"));
     if let Some(service_ns) = request.service_ns() {
         body.entry("service", shown(service_ns));
+    }
+    if let Some(text) = chain_words::computed(&snapshot.chains, request.id) {
+        body.entry("computed", text);
     }
     if let Some(text) = gil_words::because(request) {
         body.entry("GIL", text);

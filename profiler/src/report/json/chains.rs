@@ -12,6 +12,7 @@ use super::chain_computed::ComputedView;
 use super::chain_place::{OwnCodeView, PlaceView};
 use super::chain_seen::SeenView;
 use super::chain_waited::WaitedView;
+use super::chain_whereabouts::ComputedOfRequest;
 use super::ratio;
 use crate::report::chain_words;
 
@@ -41,6 +42,14 @@ view! {
         /// missing.
         of_requests: Vec<OfRequest<'a>> =
             chains.of_requests.iter().map(|wait| OfRequest::new(chains, wait)).collect(),
+        /// Where in Python the slowest requests computed, and those that ended with their process, by their
+        /// numbers. Those without a sample are missing.
+        computed_of_requests: Vec<ComputedOfRequest<'a>> = chains
+            .whereabouts
+            .iter()
+            .filter(|of| of.computed.samples > 0)
+            .map(|of| ComputedOfRequest::new(chains, of))
+            .collect(),
         /// What stands at the end of chains, each by its way, the costliest first.
         leaves: Vec<ChainLeaf<'a>> =
             chains.leaves.iter().map(|time| ChainLeaf::new(chains, time)).collect(),

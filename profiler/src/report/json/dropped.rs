@@ -4,12 +4,14 @@
 //! end.
 
 use profiler_core::model::Snapshot;
+use profiler_core::model::chain::Chains;
 use profiler_core::model::dropped::{self, Dropped};
 
+use super::chain_whereabouts::{self, WasInView};
 use super::non_empty;
 
 view! {
-    pub(super) struct Drops<'a>(dropped: &'a Dropped) {
+    pub(super) struct Drops<'a>(dropped: &'a Dropped, chains: &'a Chains) {
         /// Connections whose requests were all answered, and the answers taken.
         served: u64 = dropped.served,
         /// Connections that ended without a request.
@@ -22,18 +24,20 @@ view! {
         /// Connections that were not served: the sum over causes.
         dropped: u64 = dropped.total(),
         /// Connections that were not served, by cause; causes that occurred.
-        causes: Vec<Counted<'a>> = dropped.causes.iter().map(Counted::new).collect(),
+        causes: Vec<Counted<'a>> =
+            dropped.causes.iter().map(|counted| Counted::new(counted, chains)).collect(),
         /// Accept calls that failed for want of something, by process and error.
         accept_failures: Vec<AcceptFailure> = dropped.accept_failures.iter().map(AcceptFailure::new).collect(),
         /// Processes of the server that ended with clients, or by force.
-        worker_ends: Vec<WorkerEnd<'a>> = dropped.worker_ends.iter().map(WorkerEnd::new).collect(),
+        worker_ends: Vec<WorkerEnd<'a>> =
+            dropped.worker_ends.iter().map(|end| WorkerEnd::new(end, chains)).collect(),
         /// What could not be seen, one sentence each.
         not_seen: &'a [String] = &dropped.not_seen,
     }
 }
 
 view! {
-    struct Counted<'a>(counted: &'a dropped::Counted) {
+    struct Counted<'a>(counted: &'a dropped::Counted, chains: &'a Chains) {
         /// Why: see dropped-connections.md.
         #[cfg_attr(test, schemars(extend("examples" = dropped::Cause::ALL.map(dropped::Cause::name))))]
         cause: &'static str = counted.cause.name(),
@@ -42,12 +46,13 @@ view! {
         /// How long their clients had waited in all, where known, in ns.
         waited_ns: u64 = counted.waited_ns,
         /// The first of them.
-        examples: Vec<Example<'a>> = counted.examples.iter().map(Example::new).collect(),
+        examples: Vec<Example<'a>> =
+            counted.examples.iter().map(|example| Example::new(example, chains)).collect(),
     }
 }
 
 view! {
-    struct Example<'a>(example: &'a dropped::Example) {
+    struct Example<'a>(example: &'a dropped::Example, chains: &'a Chains) {
         /// When it was over, on the clock of the window, in ns.
         time_ns: u64 = example.time_ns,
         /// Its number; null: nobody accepted it.
@@ -55,7 +60,8 @@ view! {
         /// Process that had it; null: none had.
         pid: Option<u32> = (example.tgid > 0).then_some(example.tgid),
         /// The request at hand; null: none was.
-        request: Option<RequestAtHand<'a>> = example.asked.as_ref().map(RequestAtHand::new),
+        request: Option<RequestAtHand<'a>> =
+            example.asked.as_ref().map(|asked| RequestAtHand::new(asked, chains)),
         /// How long its client had waited: since its request arrived, or else since the connection was made,
         /// in ns; null: not known.
         waited_ns: Option<u64> = example.waited_ns,
@@ -66,7 +72,7 @@ view! {
 
 view! {
     /// The request at hand as a connection or a worker ended.
-    struct RequestAtHand<'a>(asked: &'a dropped::Asked) {
+    struct RequestAtHand<'a>(asked: &'a dropped::Asked, chains: &'a Chains) {
         /// Its number; null: it was not read.
         id: Option<u64> = asked.request,
         /// Method; null: no head was read.
@@ -75,6 +81,9 @@ view! {
         path: Option<&'a str> = non_empty(&asked.path),
         /// Status of its response; null: none was seen.
         status: Option<u16> = (asked.status > 0).then_some(asked.status),
+        /// Where in Python it was as its process ended, or was told to; null: no process ended, or that was
+        /// not read.
+        was: Option<WasInView<'a>> = chain_whereabouts::was_in(chains, asked.request),
     }
 }
 
@@ -100,7 +109,7 @@ view! {
 }
 
 view! {
-    struct WorkerEnd<'a>(end: &'a dropped::WorkerEnd) {
+    struct WorkerEnd<'a>(end: &'a dropped::WorkerEnd, chains: &'a Chains) {
         /// When, on the clock of the window, in ns.
         time_ns: u64 = end.time_ns,
         /// Process.
@@ -113,7 +122,8 @@ view! {
         /// Connections with a request under way that ended with it.
         connections: u64 = end.connections,
         /// The request at hand; null: none was.
-        request: Option<RequestAtHand<'a>> = end.asked.as_ref().map(RequestAtHand::new),
+        request: Option<RequestAtHand<'a>> =
+            end.asked.as_ref().map(|asked| RequestAtHand::new(asked, chains)),
         /// How long that request had run, in ns.
         ran_ns: u64 = end.ran_ns,
     }
@@ -121,5 +131,5 @@ view! {
 
 /// Nothing where it is not known how connections end.
 pub(super) fn of(snapshot: &Snapshot) -> Option<Drops<'_>> {
-    snapshot.dropped.not_measured.is_none().then(|| Drops::new(&snapshot.dropped))
+    snapshot.dropped.not_measured.is_none().then(|| Drops::new(&snapshot.dropped, &snapshot.chains))
 }

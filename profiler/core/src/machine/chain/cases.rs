@@ -120,7 +120,7 @@ impl Case {
         let (inode, in_queue) = (self.inode, self.inode > 0);
         self.chain.served(0, Service { spans: self.spans, inode, in_queue, peer: 0 });
         self.chain.complete(&request, None);
-        let chains = self.chain.finish(&|_| String::new());
+        let chains = self.chain.finish(&|_| String::new(), std::iter::empty(), &[]);
         assert_eq!((chains.broken, chains.request_ns), (0, request.total_ns()));
         chains
     }

@@ -60,6 +60,11 @@ impl History {
         self.segments.back().map_or(self.since_ns, |last| last.end_ns)
     }
 
+    /// What it did last was for this request: its number, plus 1.
+    pub(super) fn is_at(&self, request: u64) -> bool {
+        self.segments.back().is_some_and(|last| last.request == request)
+    }
+
     /// It serves requests that others hand to it.
     pub(super) const fn is_of_pool(&self) -> bool {
         self.is_slot && !self.is_loop && !self.accepts

@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 use crate::event::Tid;
 use crate::fact::sample::SampleSeen;
 use crate::machine::chain::history::Histories;
+use crate::machine::chain::request_lines::{PlaceOf, RequestLines};
 use crate::machine::time::capacity::Span;
 use crate::model::computed::{Computed, ComputedAt};
 use crate::model::request::Stretch;
@@ -37,11 +38,20 @@ pub(in crate::machine) struct PlaceSamples {
     /// Their threads were still at it when their turn came.
     late: Vec<SampleSeen>,
     sums: FxHashMap<Key, SleptSum>,
-    /// Stretches of complete requests by thread, ascending by their ends, each with its endpoint.
-    served: FxHashMap<Tid, VecDeque<(Span, u32)>>,
+    /// Stretches of complete requests by thread, ascending by their ends.
+    served: FxHashMap<Tid, VecDeque<(Span, Served)>>,
+    /// Where in Python single requests were.
+    pub(super) lines: RequestLines,
     /// There was a sample.
     is_sampling: bool,
     evicted: u64,
+}
+
+/// A request that is complete, and its endpoint.
+#[derive(Clone, Copy, Debug)]
+struct Served {
+    request: u64,
+    endpoint: u32,
 }
 
 /// For whom a thread worked.
@@ -53,11 +63,8 @@ struct WorkedFor {
     is_loop: bool,
 }
 
-impl WorkedFor {
-    const fn endpoint(endpoint: u32) -> Self {
-        Self { endpoint, is_loop: false }
-    }
-}
+/// What a sample is of: whom its thread worked for, and the request, if that is known.
+type SampleOf = (WorkedFor, Option<u64>);
 
 /// What is summed together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,12 +76,13 @@ struct Key {
 }
 
 impl PlaceSamples {
-    /// A sample came.
+    /// A sample came. `place_of`: places by number.
     pub(super) fn note(
         &mut self,
         sample: SampleSeen,
         histories: &Histories,
         endpoint_of: &dyn Fn(u64) -> u32,
+        place_of: PlaceOf<'_>,
     ) {
         self.is_sampling = true;
         self.waiting.push_back(sample);
@@ -83,9 +91,9 @@ impl PlaceSamples {
             self.waiting.pop_front_if(|first| first.at_ns.saturating_add(KNOWN_AFTER_NS) <= newest_ns)
         {
             match self.worked_for(&first, histories, endpoint_of) {
-                Some(worked) => self.count(worked, &first),
+                Some(of) => self.count(of, &first, place_of),
                 None if self.late.len() < MAX_WAITING => self.late.push(first),
-                None => self.count(WorkedFor::default(), &first),
+                None => self.count(SampleOf::default(), &first, place_of),
             }
         }
         if self.waiting.len() > MAX_WAITING {
@@ -96,14 +104,14 @@ impl PlaceSamples {
 
     /// A request is complete: its threads worked for this endpoint in its stretches. Where requests are short
     /// that says more than histories do, in which short pieces are one.
-    pub(super) fn served(&mut self, endpoint: u32, stretches: &[Stretch]) {
+    pub(super) fn served(&mut self, request: u64, endpoint: u32, stretches: &[Stretch]) {
         if !self.is_sampling {
             return;
         }
         for stretch in stretches {
             let served = self.served.entry(stretch.tid).or_default();
             let after = served.partition_point(|(span, _)| span.1 <= stretch.end_ns);
-            served.insert(after, ((stretch.start_ns, stretch.end_ns), endpoint));
+            served.insert(after, ((stretch.start_ns, stretch.end_ns), Served { request, endpoint }));
             if served.len() > MAX_OF_THREAD {
                 served.pop_front();
             }
@@ -116,29 +124,32 @@ impl PlaceSamples {
         sample: &SampleSeen,
         histories: &Histories,
         endpoint_of: &dyn Fn(u64) -> u32,
-    ) -> Option<WorkedFor> {
+    ) -> Option<SampleOf> {
         if histories.get(sample.tid).is_some_and(|history| history.is_loop) {
-            return Some(WorkedFor { endpoint: 0, is_loop: true });
+            return Some((WorkedFor { endpoint: 0, is_loop: true }, None));
         }
         let mut found = self.served_at(sample);
-        let endpoint = match (found.next(), found.next()) {
-            (Some(endpoint), None) => Some(endpoint),
-            _ => by_history(sample, histories, endpoint_of),
+        let (endpoint, request) = match (found.next(), found.next()) {
+            (Some(Served { request, endpoint }), None) => (endpoint, Some(request)),
+            _ => by_history(sample, histories, endpoint_of)?,
         };
-        endpoint.map(WorkedFor::endpoint)
+        Some((WorkedFor { endpoint, is_loop: false }, request))
     }
 
-    /// Endpoints of complete requests in whose stretches a moment of a thread is.
-    fn served_at(&self, sample: &SampleSeen) -> impl Iterator<Item = u32> + '_ {
+    /// Complete requests in whose stretches a moment of a thread is.
+    fn served_at(&self, sample: &SampleSeen) -> impl Iterator<Item = Served> + '_ {
         let at_ns = sample.at_ns;
         let served = self.served.get(&sample.tid);
         let ended_later =
             served.map(|served| served.range(served.partition_point(|(span, _)| span.1 <= at_ns)..));
         let around = ended_later.into_iter().flatten().take(MAX_OVERLAPS);
-        around.filter(move |(span, _)| span.0 <= at_ns).map(|(_, endpoint)| *endpoint)
+        around.filter(move |(span, _)| span.0 <= at_ns).map(|(_, served)| *served)
     }
 
-    fn count(&mut self, worked: WorkedFor, sample: &SampleSeen) {
+    fn count(&mut self, (worked, request): SampleOf, sample: &SampleSeen, place_of: PlaceOf<'_>) {
+        if let Some(request) = request {
+            self.lines.sampled(request, sample, place_of);
+        }
         let key =
             Key { worked, place: sample.place, system_call: sample.slept.map(|slept| slept.system_call) };
         if self.sums.len() >= MAX_CELLS && !self.sums.contains_key(&key) {
@@ -151,17 +162,18 @@ impl PlaceSamples {
 
     /// The window has ended: where each endpoint computed, and where it slept, the one with the most first.
     pub(super) fn finish(
-        mut self,
+        &mut self,
         histories: &Histories,
         endpoint_of: &dyn Fn(u64) -> u32,
+        place_of: PlaceOf<'_>,
     ) -> (Vec<Computed>, Vec<Waited>) {
         for sample in std::mem::take(&mut self.late).into_iter().chain(std::mem::take(&mut self.waiting)) {
-            let worked = self.worked_for(&sample, histories, endpoint_of).unwrap_or_default();
-            self.count(worked, &sample);
+            let of = self.worked_for(&sample, histories, endpoint_of).unwrap_or_default();
+            self.count(of, &sample, place_of);
         }
         let mut computed: FxHashMap<WorkedFor, Computed> = FxHashMap::default();
         let mut waited: FxHashMap<WorkedFor, Waited> = FxHashMap::default();
-        for (Key { worked, place, system_call }, sum) in self.sums {
+        for (Key { worked, place, system_call }, sum) in std::mem::take(&mut self.sums) {
             let WorkedFor { endpoint, is_loop } = worked;
             let Some(system_call) = system_call else {
                 let of = computed.entry(worked).or_insert_with(|| Computed {
@@ -199,32 +211,49 @@ impl PlaceSamples {
         (computed, waited)
     }
 
-    /// The next window begins.
-    pub(super) fn roll(&mut self) {
-        let served = std::mem::take(&mut self.served);
-        *self = Self { served, is_sampling: self.is_sampling, ..Self::default() };
+    /// The next window begins. Requests in flight keep the samples whose turn has not come.
+    pub(super) fn roll(
+        &mut self,
+        histories: &Histories,
+        endpoint_of: &dyn Fn(u64) -> u32,
+        place_of: PlaceOf<'_>,
+    ) {
+        let late = std::mem::take(&mut self.late);
+        for sample in late.into_iter().chain(std::mem::take(&mut self.waiting)) {
+            if let Some((_, Some(request))) = self.worked_for(&sample, histories, endpoint_of) {
+                self.lines.sampled(request, &sample, place_of);
+            }
+        }
+        let Self { served, lines, is_sampling, .. } = std::mem::take(self);
+        *self = Self { served, lines, is_sampling, ..Self::default() };
     }
 
     /// Samples that found no place.
     pub(super) const fn evicted(&self) -> u64 {
-        self.evicted
+        self.evicted + self.lines.evicted()
     }
 }
 
-/// The endpoint of the request that a thread's account says it worked for then; 0: none. `None`: that is not
-/// known yet.
-fn by_history(sample: &SampleSeen, histories: &Histories, endpoint_of: &dyn Fn(u64) -> u32) -> Option<u32> {
+/// The endpoint (0: none) and the request that a thread's account says it worked for then. `None`: not known
+/// yet.
+fn by_history(
+    sample: &SampleSeen,
+    histories: &Histories,
+    endpoint_of: &dyn Fn(u64) -> u32,
+) -> Option<(u32, Option<u64>)> {
     let history = histories.get(sample.tid)?;
     let part = history.within(sample.at_ns, sample.at_ns.saturating_add(1)).next()?;
-    match part.segment.request {
-        0 => Some(0),
-        request => Some(endpoint_of(request)).filter(|endpoint| *endpoint > 0),
+    let request = part.segment.request;
+    match request.checked_sub(1) {
+        None => Some((0, None)),
+        number => Some(endpoint_of(request)).filter(|endpoint| *endpoint > 0).map(|of| (of, number)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fact::place::PlaceSeen;
     use crate::fact::sample::Slept;
     use crate::machine::chain::segment::Did;
     use crate::phase::Phase;
@@ -244,6 +273,10 @@ mod tests {
         histories
     }
 
+    fn nowhere<'a>(_: u32) -> Option<&'a PlaceSeen> {
+        None
+    }
+
     #[test]
     fn samples_are_of_the_endpoint_that_their_thread_worked_for_then() {
         let histories = histories();
@@ -252,17 +285,21 @@ mod tests {
         for (at_ms, place) in
             [(10, Some(5)), (20, Some(7)), (30, Some(6)), (40, None), (150, Some(5)), (250, None)]
         {
-            samples.note(sample(at_ms, place), &histories, &endpoint_of);
+            samples.note(sample(at_ms, place), &histories, &endpoint_of, &nowhere);
         }
         // Another thread, later: those before have had their turn.
-        samples.note(SampleSeen { tid: 7, ..sample(5000, None) }, &histories, &endpoint_of);
+        samples.note(SampleSeen { tid: 7, ..sample(5000, None) }, &histories, &endpoint_of, &nowhere);
         // The last request has ended by now.
-        let (computed, waited) = samples.finish(&histories, &|request| if request == 8 { 3 } else { 4 });
+        let (computed, waited) =
+            samples.finish(&histories, &|request| if request == 8 { 3 } else { 4 }, &nowhere);
         assert!(waited.is_empty());
         let told: Vec<_> = computed.iter().map(|of| (of.endpoint, of.samples, of.unplaced)).collect();
         assert_eq!(told, [(3, 4, 1), (0, 2, 1), (4, 1, 1)]);
         let at = |place, samples| ComputedAt { place, samples };
         assert_eq!(computed[0].places, [at(5, 1), at(6, 1), at(7, 1)]);
+        let of_requests = samples.lines.finish([6, 7, 8].into_iter(), &[], &histories, &nowhere);
+        let told: Vec<_> = of_requests.iter().map(|of| (of.request, of.computed.samples)).collect();
+        assert_eq!(told, [(7, 4), (8, 1)], "numbers of requests, one less than histories have");
     }
 
     #[test]
@@ -273,9 +310,9 @@ mod tests {
         for (at_ms, slept) in
             [(99, slept(40 * MS, false)), (60, slept(10 * MS, true)), (199, slept(90 * MS, false))]
         {
-            samples.note(SampleSeen { slept, ..sample(at_ms, Some(5)) }, &histories, &|_| 3);
+            samples.note(SampleSeen { slept, ..sample(at_ms, Some(5)) }, &histories, &|_| 3, &nowhere);
         }
-        let (computed, waited) = samples.finish(&histories, &|_| 3);
+        let (computed, waited) = samples.finish(&histories, &|_| 3, &nowhere);
         assert!(computed.is_empty());
         let told: Vec<_> =
             waited.iter().map(|of| (of.endpoint, of.slept.ns / MS, of.slept.samples)).collect();
@@ -289,14 +326,14 @@ mod tests {
         let stretch = |start_ms: u64, end_ms: u64| {
             [Stretch { tgid: 1, tid: 2, start_ns: start_ms * MS, end_ns: end_ms * MS }]
         };
-        samples.served(7, &stretch(0, 5));
+        samples.served(1, 7, &stretch(0, 5));
         for at_ms in [10, 20, 50, 120] {
-            samples.note(sample(at_ms, None), &histories, &|_| 3);
+            samples.note(sample(at_ms, None), &histories, &|_| 3, &nowhere);
         }
-        samples.served(7, &stretch(0, 15));
-        samples.served(6, &stretch(40, 60));
-        samples.served(5, &stretch(45, 55));
-        let (computed, _) = samples.finish(&histories, &|_| 3);
+        samples.served(1, 7, &stretch(0, 15));
+        samples.served(2, 6, &stretch(40, 60));
+        samples.served(3, 5, &stretch(45, 55));
+        let (computed, _) = samples.finish(&histories, &|_| 3, &nowhere);
         let told: Vec<_> = computed.iter().map(|of| (of.endpoint, of.samples)).collect();
         assert_eq!(told, [(3, 2), (0, 1), (7, 1)], "two at once say nothing");
     }

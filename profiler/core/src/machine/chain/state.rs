@@ -23,6 +23,7 @@ use crate::machine::chain::own_connections::OwnConnections;
 use crate::machine::chain::place_samples::PlaceSamples;
 use crate::machine::chain::releases::Releases;
 use crate::machine::chain::replay::LineOf;
+use crate::machine::chain::request_lines::LastLook;
 use crate::machine::chain::settle::settle;
 use crate::machine::chain::settling::{HowLong, Settling, waited};
 use crate::machine::chain::sums::Sums;
@@ -30,6 +31,7 @@ use crate::machine::time::capacity::Span;
 use crate::machine::time::short::LONG_NS;
 use crate::model::chain::{Chains, Object};
 use crate::model::request::{Request, Stretch};
+use crate::model::whereabouts::CutOff;
 use crate::phase::Phase;
 
 /// Requests that wait to be settled. Of more, the oldest are settled with what is known.
@@ -93,8 +95,18 @@ impl Chain {
     }
 
     /// A thread was looked at. `own_listener`: inode of the target's listener that it is connected to; 0:
-    /// none.
-    pub(in crate::machine) fn note_look(&mut self, seen: AsleepSeen, at_ns: u64, own_listener: u64) {
+    /// none. `request`: the one that it serves; `None`: none, or which is not known.
+    pub(in crate::machine) fn note_look(
+        &mut self,
+        seen: AsleepSeen,
+        at_ns: u64,
+        own_listener: u64,
+        request: Option<u64>,
+    ) {
+        if let Some(request) = request {
+            let AsleepSeen { tid, since_ns, system_call, place, .. } = seen;
+            self.samples.lines.looked_at(request, LastLook { tid, at_ns, since_ns, system_call, place });
+        }
         let is_ours = |process: &OtherProcess| !self.histories.of_process(process.tgid).is_empty();
         if let Some(ObjectSeen::Tcp { local, others, .. }) = &seen.object
             && (own_listener > 0 || others.iter().any(is_ours))
@@ -108,7 +120,9 @@ impl Chain {
     /// A thread computed as the clock ticked.
     pub(in crate::machine) fn note_sample(&mut self, sample: SampleSeen) {
         if sample.at_ns >= self.rolled_ns {
-            self.samples.note(sample, &self.histories, &|request| self.endpoints.of_request(request));
+            let Self { samples, looks, histories, endpoints, .. } = self;
+            let endpoint_of = |request| endpoints.of_request(request);
+            samples.note(sample, histories, &endpoint_of, &|number| looks.place(number));
         }
     }
 
@@ -167,7 +181,9 @@ impl Chain {
     pub(in crate::machine) fn complete(&mut self, request: &Request, endpoint: Option<usize>) {
         let endpoint = self.endpoints.of(&request.http, endpoint);
         self.endpoints.remember(request.id, endpoint);
-        self.samples.served(endpoint, &request.stretches);
+        self.samples.served(request.id, endpoint, &request.stretches);
+        self.cut_off_silent(request, endpoint);
+        self.samples.lines.ended(request);
         if request.total_ns() >= LONG_NS {
             self.claim(request);
         }
@@ -181,6 +197,21 @@ impl Chain {
         let (endpoints, holders) = (&mut self.endpoints, request.gil.holders.iter());
         let holders = holders.map(|holder| (endpoints.of_contender(&holder.contender), holder.wait_ns));
         self.sums.add_short((endpoint, waited == HowLong::Shortly), request, holders);
+    }
+
+    /// A request has ended unanswered: the thread that was at it, and of which nothing has been heard since,
+    /// was at it up to its end.
+    fn cut_off_silent(&mut self, request: &Request, endpoint: u32) {
+        let Request { id, tgid, tid, .. } = *request;
+        let last = request.stretches.last().copied();
+        let (start_ns, end_ns) = (request.times.service_start_ns.unwrap_or(u64::MAX), request.times.end_ns);
+        // Light mode hears of the first stretch when it is over.
+        let last = last.unwrap_or(Stretch { tgid, tid, start_ns, end_ns: start_ns });
+        let Some(known) = self.histories.get(last.tid).filter(|_| request.http.status == 0) else { return };
+        let start_ns = last.end_ns.max(known.end_ns());
+        if start_ns < end_ns && (known.end_ns() <= last.end_ns || known.is_at(id.saturating_add(1))) {
+            self.samples.served(id, endpoint, &[Stretch { start_ns, end_ns, ..last }]);
+        }
     }
 
     /// Whether a request computed for long in a call: that has the call's name.
@@ -285,18 +316,26 @@ impl Chain {
         None
     }
 
-    /// The window has ended: all requests are settled.
-    pub(in crate::machine) fn finish(mut self, name_of: &dyn Fn(Tid) -> String) -> Chains {
+    /// The window has ended: all requests are settled. `slowest`, `cut_off`: requests of which it is wanted
+    /// where they were.
+    pub(in crate::machine) fn finish(
+        mut self,
+        name_of: &dyn Fn(Tid) -> String,
+        slowest: impl Iterator<Item = u64>,
+        cut_off: &[CutOff],
+    ) -> Chains {
         while let Some(request) = self.waiting.pop_front() {
             self.settle(request, false);
         }
-        let Self { endpoints, histories, attendance, looks, cpus, samples, sums, .. } = self;
+        let Self { endpoints, histories, attendance, looks, cpus, mut samples, sums, .. } = self;
         let line_of = |tgid| line_of(&histories, &attendance, tgid);
         let endpoint_of = |request| endpoints.of_request(request);
         let chains = sums.finish(endpoints.names(), &endpoint_of, name_of, line_of);
         let mut chains =
             Chains { objects: looks.objects(), programs: cpus.programs(), own: looks.own(), ..chains };
-        (chains.computed, chains.waited) = samples.finish(&histories, &endpoint_of);
+        let place_of = |number| looks.place(number);
+        (chains.computed, chains.waited) = samples.finish(&histories, &endpoint_of, &place_of);
+        chains.whereabouts = samples.lines.finish(slowest, cut_off, &histories, &place_of);
         chains.places =
             chains.numbers_of_places().filter_map(|number| looks.place(number).cloned()).collect();
         chains.place_computing();
@@ -311,7 +350,10 @@ impl Chain {
         self.histories.forget_ended(self.rolled_ns);
         self.releases.roll(self.rolled_ns);
         self.cpus.roll(self.rolled_ns);
-        self.samples.roll();
+        let Self { samples, looks, histories, endpoints, .. } = self;
+        let endpoint_of = |request| endpoints.of_request(request);
+        samples.roll(histories, &endpoint_of, &|number| looks.place(number));
+        self.samples.lines.roll(self.rolled_ns);
         self.lasting.roll(self.rolled_ns);
         if self.looks.roll(self.rolled_ns) {
             self.histories.forget_programs();

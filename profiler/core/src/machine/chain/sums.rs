@@ -347,6 +347,7 @@ impl Sums {
             programs: Vec::new(),
             computed: Vec::new(),
             waited: Vec::new(),
+            whereabouts: Vec::new(),
             endpoints,
         }
     }

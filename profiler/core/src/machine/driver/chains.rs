@@ -27,6 +27,7 @@ use crate::machine::time::sleeps::{IdleSleep, SleepPurpose};
 use crate::machine::world::classify::Meaning;
 use crate::machine::world::errno::ETIMEDOUT;
 use crate::model::chain::{Chains, Held, Object};
+use crate::model::whereabouts::CutOff;
 use crate::phase::Phase;
 
 /// What the driver has found out about a slice.
@@ -264,7 +265,10 @@ impl State {
             }
             _ => 0,
         };
-        self.chain.note_look(seen, at_ns, own_listener);
+        // Requests of a loop take turns.
+        let serves = |thread: &Thread| if thread.is_loop() { None } else { thread.serving };
+        let request = self.runtime.threads.get(seen.tid).and_then(serves).map(|(_, id)| id);
+        self.chain.note_look(seen, at_ns, own_listener, request);
     }
 
     /// How a look saw a thread held in a sleep, and since when.
@@ -306,10 +310,11 @@ impl State {
         self.chain.histories.run((thread.tgid, tid), &std::mem::take(&mut thread.short));
     }
 
-    /// The window has ended: where its requests' time was.
-    pub fn chains(&mut self) -> Chains {
+    /// The window has ended: where its requests' time was. `cut_off`: those that ended with their process.
+    pub fn chains(&mut self, cut_off: &[CutOff]) -> Chains {
         let names = &self.world.processes.names;
-        std::mem::take(&mut self.chain).finish(&|tid| names.get(&tid).cloned().unwrap_or_default())
+        let name_of = |tid| names.get(&tid).cloned().unwrap_or_default();
+        std::mem::take(&mut self.chain).finish(&name_of, self.product.summary.slowest(), cut_off)
     }
 
     /// A thread accepts from a listener.

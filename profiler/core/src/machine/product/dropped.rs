@@ -27,6 +27,7 @@ use crate::machine::wire::signs::Signs;
 use crate::machine::world::living::Living;
 use crate::machine::world::lost::Lost;
 use crate::model::dropped::{Asked, Cause, Counted, Dropped, Example};
+use crate::model::whereabouts::CutOff;
 use crate::server::OwnLimit;
 use crate::timeline::Entry;
 
@@ -484,6 +485,8 @@ impl Drops {
         dropped.came_after_left = self.left_ns.is_some_and(|left_ns| self.came_ns > left_ns);
         dropped.causes = Cause::ALL.iter().filter_map(|cause| self.causes.remove(cause)).collect();
         dropped.accept_failures = self.accepts.finish(limit);
+        dropped.cut_off = cut_off(&dropped.causes, &self.processes);
+        self.processes.had_in_hand(&dropped.causes);
         dropped.worker_ends = self.processes.worker_ends;
         dropped
     }
@@ -492,6 +495,28 @@ impl Drops {
     pub const fn evicted(&self) -> u64 {
         self.sockets.evicted() + self.waiting.evicted() + self.accepts.evicted() + self.processes.evicted()
     }
+}
+
+/// Requests that ended with their process, as far as examples name them, by their numbers.
+fn cut_off(causes: &[Counted], processes: &ProcessEnds) -> Vec<CutOff> {
+    let of_workers = causes.iter().filter(|counted| counted.cause.is_end_of_worker());
+    let examples = of_workers.flat_map(|counted| &counted.examples);
+    let of_examples = examples.map(|one| {
+        (one.asked.as_ref(), one.tgid, one.time_ns.saturating_sub(one.waited_ns.unwrap_or(0)), one.time_ns)
+    });
+    let of_ends = processes
+        .worker_ends
+        .iter()
+        .map(|end| (end.asked.as_ref(), end.tgid, end.time_ns.saturating_sub(end.ran_ns), end.time_ns));
+    let cut = |(asked, tgid, since_ns, ended_ns): (Option<&Asked>, Tid, u64, u64)| {
+        let told_ns = processes.signals.first_stop(tgid, since_ns);
+        let at_ns = told_ns.map_or(ended_ns, |told_ns| told_ns.min(ended_ns));
+        Some(CutOff { request: asked?.request?, at_ns })
+    };
+    let mut cut_off: Vec<CutOff> = of_examples.chain(of_ends).filter_map(cut).collect();
+    cut_off.sort_unstable_by_key(|cut| (cut.request, cut.at_ns));
+    cut_off.dedup_by_key(|cut| cut.request);
+    cut_off
 }
 
 #[cfg(test)]

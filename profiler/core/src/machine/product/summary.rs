@@ -104,6 +104,11 @@ impl Summary {
         endpoint
     }
 
+    /// Numbers of the slowest requests.
+    pub fn slowest(&self) -> impl Iterator<Item = u64> {
+        self.requests.slowest.iter().map(|request| request.id)
+    }
+
     fn keep_if_slow(&mut self, request: &Request) {
         let slowest = &mut self.requests.slowest;
         let full = slowest.len() >= MAX_SLOWEST;

@@ -77,6 +77,14 @@ impl Signals {
         sent.iter().find(is_it).map(|(_, signal)| said(signal))
     }
 
+    /// When first, from `from_ns` on, anybody sent the process a signal that ends it.
+    pub(in crate::machine) fn first_stop(&self, tgid: Tid, from_ns: u64) -> Option<u64> {
+        let ends = |(at_ns, signal): &&(u64, Signal)| {
+            *at_ns >= from_ns && (stops(signal.number) || signal.number == SIGKILL)
+        };
+        self.sent.get(&tgid)?.iter().find(ends).map(|(at_ns, _)| *at_ns)
+    }
+
     /// The parent sent the process this signal: when first, and what shows it.
     pub(in crate::machine) fn told_to_end(
         &self,

@@ -33,7 +33,7 @@ impl Case {
     fn looked_at(wait: Did, phase: Phase, object: Option<ObjectSeen>, state: SleepState) -> Self {
         let mut case = Self::new().did(2, 100, wait).on(2, (0, 100)).phase(phase, 100);
         let seen = AsleepSeen { tgid: PROCESS, tid: 2, object, state, ..AsleepSeen::default() };
-        case.chain.note_look(seen, 50 * MS, 0);
+        case.chain.note_look(seen, 50 * MS, 0, None);
         case
     }
 
@@ -57,8 +57,8 @@ fn a_leaf_each_hop_to_it_and_the_longest_request_have_the_place_that_was_looked_
     for number in [4, 7, 9] {
         case.chain.looks.note_place(PlaceSeen { number, ..PlaceSeen::default() });
     }
-    case.chain.note_look(hangs(2, 7), 50 * MS, 0);
-    case.chain.note_look(hangs(3, 4), 60 * MS, 0);
+    case.chain.note_look(hangs(2, 7), 50 * MS, 0, None);
+    case.chain.note_look(hangs(3, 4), 60 * MS, 0, None);
     let chains = case.chains();
     let [leaf] = chains.leaves.as_slice() else { panic!("{chains:?}") };
     let hops: Vec<Option<u32>> = leaf.example.iter().flat_map(|one| &one.hops).map(|hop| hop.place).collect();
@@ -77,7 +77,7 @@ fn who_sleeps_since_before_the_trace_was_looked_at_before_the_window_began() {
         case = case.phase(Phase::Cpu, 10).phase(Phase::Sleep, 100);
         case.chain.looks.note_place(PlaceSeen { number: 4, ..PlaceSeen::default() });
         let seen = AsleepSeen { tgid: PROCESS, tid: 2, place: Some(4), ..AsleepSeen::default() };
-        case.chain.note_look(seen, 5 * MS, 0);
+        case.chain.note_look(seen, 5 * MS, 0, None);
         let chains = case.chains();
         let sleep = chains.leaves.iter().find(|leaf| leaf.leaf.kind == LeafKind::Sleep);
         assert_eq!(sleep.map(|leaf| leaf.place), Some(place), "{chains:?}");
@@ -123,7 +123,7 @@ fn a_parent_and_a_child_that_wait_for_one_another_are_a_cycle() {
     );
     let object = Some(pipe_of(&[PROCESS]));
     let seen = AsleepSeen { tgid: OTHER, tid: OTHER, object, ..AsleepSeen::default() };
-    case.chain.note_look(seen, 50 * MS, 0);
+    case.chain.note_look(seen, 50 * MS, 0, None);
     let cycle = (LeafKind::NotReleased, Object::Unknown, Some(Unreleased::Cycle), None, 100);
     assert_eq!(case.leaves(), [cycle]);
 }
@@ -153,7 +153,7 @@ fn slots_that_all_wait_for_a_free_slot_are_a_cycle_unless_one_of_them_does_somet
             });
             let seen = AsleepSeen { tgid: PROCESS, tid, object, ..AsleepSeen::default() };
             if tid == 2 || third == asks {
-                case.chain.note_look(seen, 50 * MS, 9);
+                case.chain.note_look(seen, 50 * MS, 9, None);
             }
         }
         case.leaves()
@@ -193,7 +193,12 @@ fn two_locks_on_files_that_are_taken_in_both_orders_are_a_cycle() {
         Case::looked_at(lock, Phase::FileWait, Some(one), SleepState::Interruptible).did(3, 100, lock);
     let file = FileSeen { path: "/other.db".to_owned(), ..FileSeen::default() };
     let object = Some(ObjectSeen::FileLock { file, holders: vec![process(PROCESS)] });
-    case.chain.note_look(AsleepSeen { tgid: PROCESS, tid: 3, object, ..AsleepSeen::default() }, 50 * MS, 0);
+    case.chain.note_look(
+        AsleepSeen { tgid: PROCESS, tid: 3, object, ..AsleepSeen::default() },
+        50 * MS,
+        0,
+        None,
+    );
     let cycle = (LeafKind::NotReleased, Object::Unknown, Some(Unreleased::Cycle), None, 100);
     assert_eq!(case.leaves(), [cycle]);
 }
@@ -208,7 +213,12 @@ fn who_waits_for_a_file_lock_of_its_own_process_cannot_release_another_lock() {
         .on(2, (0, 100))
         .phase(Phase::LockWait, 100);
     let object = Some(lock_of(&[PROCESS]));
-    case.chain.note_look(AsleepSeen { tgid: PROCESS, tid: 3, object, ..AsleepSeen::default() }, 50 * MS, 0);
+    case.chain.note_look(
+        AsleepSeen { tgid: PROCESS, tid: 3, object, ..AsleepSeen::default() },
+        50 * MS,
+        0,
+        None,
+    );
     assert_eq!(case.leaves(), [found(LeafKind::Sleep, 100)]);
 }
 
@@ -224,7 +234,7 @@ fn a_thread_of_which_nothing_is_heard_has_slept_since_before_as_a_look_saw_it() 
             others: Vec::new(),
         });
         let seen = AsleepSeen { tgid: PROCESS, tid: 3, object, since_ns, ..AsleepSeen::default() };
-        case.chain.note_look(seen, 20 * MS, 0);
+        case.chain.note_look(seen, 20 * MS, 0, None);
         case.chain.slept_since_before(3, (10 * MS, 100 * MS));
         case.chain.histories.get(3).map(|history| (history.since_ns, history.end_ns()))
     };
@@ -246,7 +256,7 @@ fn a_connection_that_threads_of_two_processes_wait_for_is_shared() {
                 others: Vec::new(),
             });
             let seen = AsleepSeen { tgid: *tgid, tid: *tid, object, ..AsleepSeen::default() };
-            case.chain.note_look(seen, 50 * MS, 0);
+            case.chain.note_look(seen, 50 * MS, 0, None);
         }
         case.chains().leaves.iter().any(|time| time.is_shared_connection)
     };

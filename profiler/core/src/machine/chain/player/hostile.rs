@@ -182,7 +182,7 @@ impl Hostile {
             chain.served(id, service);
             chain.complete(&request, None);
         }
-        let chains = chain.finish(&|_| String::new());
+        let chains = chain.finish(&|_| String::new(), std::iter::empty(), &[]);
         let held_ns: u64 = chains.leaves.iter().map(|row| row.held_ns).sum();
         assert_eq!((chains.request_ns, chains.broken), (length_ns, 0), "stream {seed}");
         assert_eq!(held_ns + chains.other_ns, length_ns, "stream {seed}");
@@ -234,7 +234,7 @@ fn a_circle_of_any_length_is_left() {
         request.times.end_ns = LENGTH_NS;
         request.stretches = vec![Stretch { tgid: 1, tid: 1, start_ns: 0, end_ns: LENGTH_NS }];
         chain.complete(&request, None);
-        let chains = chain.finish(&|_| String::new());
+        let chains = chain.finish(&|_| String::new(), std::iter::empty(), &[]);
         let expected = if length <= 64 { NotFollowed::Circle } else { NotFollowed::TooDeep };
         let leaves: Vec<_> =
             chains.leaves.iter().map(|row| (row.leaf.kind, row.leaf.reason, row.held_ns)).collect();

@@ -38,7 +38,7 @@ pub(super) fn chains(
         telling.tell(&mut chain);
     }
     completes(world, &mut chain, requests);
-    chain.finish(&|_| String::new())
+    chain.finish(&|_| String::new(), std::iter::empty(), &[])
 }
 
 pub(super) fn completes(world: &PlayedServer, chain: &mut Chain, requests: impl Iterator<Item = usize>) {
@@ -180,7 +180,7 @@ fn as_it_happens(
         telling.tell(&mut chain);
     }
     completes(world, &mut chain, ends[next..].iter().map(|(_, index)| *index));
-    chain.finish(&|_| String::new())
+    chain.finish(&|_| String::new(), std::iter::empty(), &[])
 }
 
 /// Without endpoints: what a thread was about is known as its request is over.

@@ -6,7 +6,7 @@
 use crate::bounded::{BoundedMap, push_if_room};
 use crate::event::Tid;
 use crate::machine::world::killed::Signals;
-use crate::model::dropped::{Asked, Cause, WorkerEnd};
+use crate::model::dropped::{Asked, Cause, Counted, WorkerEnd};
 use crate::server::{Ender, OwnLimit};
 
 /// Processes followed at once.
@@ -104,6 +104,20 @@ impl ProcessEnds {
                 self.signals.told_to_end(tgid, self.parent(tgid), signal)
             }
             _ => None,
+        }
+    }
+
+    /// A process that was told to end closes its connections first, and ends without a request at hand: it
+    /// had the one that waited longest among those that ended for the same cause.
+    pub(super) fn had_in_hand(&mut self, causes: &[Counted]) {
+        for end in self.worker_ends.iter_mut().filter(|end| end.asked.is_none()) {
+            let of_cause = causes.iter().filter(|counted| counted.cause == end.cause);
+            let own = of_cause.flat_map(|counted| &counted.examples).filter(|one| one.tgid == end.tgid);
+            let longest = own.filter(|one| one.asked.is_some()).max_by_key(|one| one.waited_ns);
+            if let Some(one) = longest {
+                end.asked = one.asked.clone();
+                end.ran_ns = one.waited_ns.unwrap_or(0);
+            }
         }
     }
 
