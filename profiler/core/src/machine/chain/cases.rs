@@ -8,6 +8,7 @@ use crate::event::{CpuStint, CpuTaken, Tid};
 use crate::machine::chain::segment::{Did, SegmentSleep, SleepEnd};
 use crate::machine::chain::state::{Chain, Service};
 use crate::machine::lock::gil_holder::Holders;
+use crate::machine::time::short::Short;
 use crate::machine::wire::request::{Active, Beginning};
 use crate::model::chain::{Chains, LeafKind, LeafTime, NotFollowed, Object, TakenBy, Unreleased};
 use crate::model::request::Stretch;
@@ -162,6 +163,20 @@ fn who_computes_in_a_call_for_long_is_at_that_call() {
     // A thread for which it waits.
     let behind = Case::new().did(2, 10, waits(Phase::LockWait, SleepEnd::Thread(3))).did(3, 10, writes);
     assert_eq!(of(behind.on(2, (0, 10)).phase(Phase::LockWait, 10)), [wrote(10)]);
+}
+
+#[test]
+fn a_loop_that_spins_does_so_for_no_request_that_it_turns_to_meanwhile() {
+    let looks = Short { ran_ns: 7_000_000, calls: 500, looks: 490, ..Short::default() };
+    let spins = |is_loop| {
+        let mut case = Case::new().did(2, 8, Did::Short(looks)).phase(Phase::LoopWait, 8);
+        case.chain.histories.get_mut(2).unwrap().is_loop = is_loop;
+        case.chain.histories.claim(2, (0, 8 * MS), 1);
+        let found = case.chains().leaves.into_iter().map(|row| (row.leaf.kind, row.leaf.endpoint > 0));
+        found.collect::<Vec<_>>()
+    };
+    assert_eq!(spins(true), [(LeafKind::Spinning, false)]);
+    assert_eq!(spins(false), [(LeafKind::Spinning, true)], "it asks again and again for a request");
 }
 
 #[test]

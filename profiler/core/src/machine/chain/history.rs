@@ -105,9 +105,10 @@ impl History {
         }
     }
 
-    /// Since when, after `from_ns`, it has worked for no request that is known.
+    /// Since when, after `from_ns`, it has worked for no request that is known. Who waits for work has none.
     pub(super) fn works_for_nobody_since(&self, from_ns: u64) -> Option<u64> {
-        let unknown = |segment: &&Segment| segment.request == 0 && segment.end_ns > from_ns;
+        let unknown =
+            |segment: &&Segment| segment.request == 0 && segment.end_ns > from_ns && !segment.is_idle();
         let unknown = self.segments.iter().rev().take_while(unknown);
         let busy = unknown.filter(|segment| segment.did != Did::Unseen && segment.is_busy());
         busy.last().map(|segment| segment.start_ns.max(from_ns))
@@ -338,6 +339,7 @@ fn add(tids: &mut Vec<Tid>, tid: Tid) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::chain::feed::SleepSeen;
     use crate::machine::time::short::Short;
     use crate::machine::wire::origin::Side;
     use crate::machine::wire::state::Wire;
@@ -413,6 +415,20 @@ mod tests {
         histories.push(THREAD, Segment { start_ns: 0, end_ns: MS, request: inner, did: RAN });
         histories.claim(THREAD.1, (0, MS), 9);
         assert!(histories.get(THREAD.1).unwrap().within(0, MS).all(|part| part.segment.request == 9));
+    }
+
+    #[test]
+    fn who_waits_for_work_works_for_nobody() {
+        let mut histories = Histories::default();
+        let since = |histories: &Histories| histories.get(THREAD.1).unwrap().works_for_nobody_since(5 * MS);
+        push(&mut histories, (0, 10), RAN);
+        push(&mut histories, (10, 20), QUEUED);
+        assert_eq!(since(&histories), Some(5 * MS));
+        let waits = SleepSeen { is_idle: true, ..SleepSeen::outside(202) };
+        push(&mut histories, (20, 30), waits.in_phase(Phase::LockWait));
+        assert_eq!(since(&histories), None);
+        push(&mut histories, (30, 40), RAN);
+        assert_eq!(since(&histories), Some(30 * MS));
     }
 
     #[test]

@@ -127,17 +127,19 @@ pub(in crate::machine) fn finish_front(context: &mut LedgerContext<'_>, number: 
 }
 
 /// The window ends at `end_ns`: so does the oldest request of a connection. Unless its response may be over
-/// already, it is open. Returns whether there was one.
+/// already, it is open. One whose client has reset the connection waits no longer than that, or than a thread
+/// worked for it. Returns whether there was one.
 pub(in crate::machine) fn end_open(context: &mut LedgerContext<'_>, number: u32, end_ns: u64) -> bool {
     let continues = context.wire.connections.get(number).is_some_and(|connection| {
         connection.requests.front().is_some_and(|active| connection.surely_continues(active))
     });
     let Some(connection) = context.wire.connections.get_mut(number) else { return false };
     let open_end = connection.outbound.until_turn();
+    let reset_ns = connection.signs.reset_received.map(|(at_ns, _)| at_ns);
     let Some(active) = connection.requests.front_mut() else { return false };
     let over = active.response.has_begun && open_end && !continues && !active.request.seen.open;
     if !over {
-        active.pass(end_ns, active.unattended());
+        active.pass(reset_ns.map_or(end_ns, |at_ns| at_ns.min(end_ns)), active.unattended());
         active.request.seen.open = true;
     }
     finish_front(context, number);
@@ -224,6 +226,22 @@ mod tests {
             let mut ledger = ledger(requests);
             act(&mut ledger.context());
             assert_eq!(ledger.take_events(), *expected, "{requests:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_nobody_works_for_ends_with_the_window_or_as_its_client_resets_it() {
+        for (reset_ns, expected) in [
+            (None, "request 1 until 400: pool_wait 250, cpu 50"),
+            (Some(120), "request 1 until 150: cpu 50"),
+            (Some(300), "request 1 until 300: pool_wait 150, cpu 50"),
+            (Some(500), "request 1 until 400: pool_wait 250, cpu 50"),
+        ] {
+            let mut ledger = ledger(&[(100, false)]);
+            let connection = ledger.wire.connections.get_mut(0).unwrap();
+            connection.signs.reset_received = reset_ns.map(|at_ns| (at_ns, 0));
+            assert!(end_open(&mut ledger.context(), 0, 400));
+            assert_eq!(ledger.take_events(), [expected], "{reset_ns:?}");
         }
     }
 
