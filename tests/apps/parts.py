@@ -1,7 +1,7 @@
 """An application whose parts compute or wait, each with a clock around it.
 
-`/report` computes in three functions, `/light` in one; clocks are those of its threads. `/queries` waits in three
-functions, `/nap` in one; `/truth` has the seconds of each so far, by the path.
+`/report` computes in three functions, `/light` in one and `/long` in the same for long; clocks are those of its
+threads. `/queries` waits in three functions, `/nap` in one; `/truth` has the seconds of each so far, by the path.
 """
 
 import hashlib
@@ -83,6 +83,9 @@ def app(environ, start_response):
     elif path == "/queries":
         for part in (in_short_sleeps, in_poll, in_long_sleep):
             part(path)
+    elif path == "/long":
+        for _ in range(600):
+            in_loop(path)
     elif path == "/nap":
         in_long_sleep(path)
     else:

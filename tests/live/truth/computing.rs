@@ -66,6 +66,31 @@ fn agrees(
     Ok(())
 }
 
+/// Slow requests that compute name the line, each with its own samples.
+fn each_slow_request_has_its_line(traced: &Traced, seconds: &Seconds) -> anyhow::Result<()> {
+    let slowest = traced.value("/requests/slowest")?.as_array().context("no list")?;
+    let computed = traced.value("/chains/computed_of_requests")?.as_array().context("no list")?;
+    let is_long = |request: &&Value| request["path"].as_str().is_some_and(|path| path.starts_with("/long/"));
+    let (mut requests, mut samples) = (0_u64, 0);
+    for request in slowest.iter().filter(is_long) {
+        let of = computed.iter().find(|one| one["request"] == request["id"]).context("it has no sample")?;
+        let own = of["samples"].as_u64().context("no count")?;
+        let line = of.pointer("/lines/0/line").and_then(Value::as_str).context("no line")?;
+        ensure!(line.ends_with(" in_loop"), "{line}");
+        // A loop has several lines.
+        let in_loop = samples_in(of, "in_loop")?;
+        ensure!(own >= 3 && in_loop * 10 > own * 8, "{in_loop} of {own} samples are in the loop");
+        (requests, samples) = (requests + 1, samples + own);
+    }
+    let clock = seconds.get("/long").and_then(|parts| parts.get("in_loop")).context("it never ran")?;
+    eprintln!("/long: {samples} samples of {requests} requests that computed for {clock:.2} s");
+    ensure!(requests >= 1, "no slow request was kept");
+    // The clock ticks 99 times a second, and the application's leaves out what is around its parts.
+    let most = 99.0 * clock * 1.1;
+    ensure!(samples as f64 <= most + 4.0 * most.sqrt(), "{samples} samples of {clock} s");
+    Ok(())
+}
+
 fn shares_are_those_of_the_clocks(server: Parts, options: &[&str]) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _others = shared()?;
@@ -74,12 +99,14 @@ fn shares_are_those_of_the_clocks(server: Parts, options: &[&str]) -> anyhow::Re
     let before = Parts::seconds(running.address())?;
     let load = ["--seconds", "8", "--clients", "4", "--routes", "/report,/light"];
     Load::run(running.address(), &load)?;
+    let long = ["--seconds", "3", "--clients", "1", "--routes", "/long"];
+    Load::run(running.address(), &long)?;
     let after = Parts::seconds(running.address())?;
     let traced = trace.end()?;
     for path in ["/report", "/light"] {
         agrees((&traced, server), path, (&before, &after))?;
     }
-    Ok(())
+    each_slow_request_has_its_line(&traced, &after)
 }
 
 #[test]

@@ -222,6 +222,15 @@ mod tests {
     }
 
     #[test]
+    fn a_process_is_cut_off_by_the_first_signal_that_ends_it() {
+        // SIGUSR1 at 1, SIGABRT at 2, SIGKILL at 3.
+        let signals = sent(&[(10, 3, false), (6, 3, false), (9, 3, false)]);
+        let first = |from_ns| signals.first_stop(7, from_ns);
+        assert_eq!([first(0), first(3), first(4)], [Some(2), Some(3), None]);
+        assert_eq!(signals.first_stop(8, 0), None);
+    }
+
+    #[test]
     fn a_process_for_which_there_is_no_room_is_counted_and_one_that_has_a_place_keeps_it() {
         let count = Tid::try_from(MAX_PROCESSES).unwrap();
         let signal = |tgid| Signal {

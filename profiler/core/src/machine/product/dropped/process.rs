@@ -143,6 +143,7 @@ impl ProcessEnds {
 mod tests {
     use super::*;
     use crate::event::Signal;
+    use crate::model::dropped::Example;
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -289,6 +290,23 @@ mod tests {
         assert_eq!((processes.parent(7), processes.parent(8)), (3, 0));
         processes.retain(|tgid| tgid != 7);
         assert_eq!(processes.parent(7), 0);
+    }
+
+    #[test]
+    fn a_process_that_closed_its_connections_first_had_the_request_of_those() {
+        let mut processes = ProcessEnds::default();
+        processes.ends(7, 11, 500, &[], 0);
+        processes.ends(8, 11, 500, &[(Asked { request: Some(3), ..Asked::default() }, 90)], 0);
+        let example = |tgid, request, waited_ns| Example {
+            tgid,
+            asked: Some(Asked { request: Some(request), ..Asked::default() }),
+            waited_ns: Some(waited_ns),
+            ..Example::default()
+        };
+        let examples = vec![example(7, 4, 50), example(7, 5, 70), example(8, 6, 99), example(9, 9, 99)];
+        processes.had_in_hand(&[Counted { cause: Cause::WorkerCrashed, count: 4, waited_ns: 0, examples }]);
+        let told = processes.worker_ends.iter().map(|end| Some((end.asked.as_ref()?.request, end.ran_ns)));
+        assert!(told.eq([Some((Some(5), 70)), Some((Some(3), 90))]));
     }
 
     #[test]
