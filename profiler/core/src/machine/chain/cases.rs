@@ -177,6 +177,18 @@ fn a_loop_that_spins_does_so_for_no_request_that_it_turns_to_meanwhile() {
     };
     assert_eq!(spins(true), [(LeafKind::Spinning, false)]);
     assert_eq!(spins(false), [(LeafKind::Spinning, true)], "it asks again and again for a request");
+    // Who waits for the CPU that it has waits for no request either.
+    let mut case = Case::new().did(2, 8, Did::Queued((0, 8 * MS))).did(3, 8, Did::Short(looks)).on(2, (0, 8));
+    case.chain.histories.get_mut(3).unwrap().is_loop = true;
+    case.chain.histories.claim(3, (0, 8 * MS), 9);
+    let comm = String::new();
+    let stint = CpuStint { from_ns: 0, until_ns: 8 * MS, ran_ns: 8 * MS, tid: 3, is_ours: true, comm };
+    let stints = vec![stint];
+    let taken = CpuTaken { tid: 2, cpu: 0, since_ns: 0, is_throttled: false, has_moved: false, stints };
+    case.chain.cpus.note(&taken, 8 * MS);
+    let taken_by: Vec<_> =
+        case.phase(Phase::RunQueue, 8).chains().leaves.iter().map(|row| row.leaf.taken_by).collect();
+    assert_eq!(taken_by, [Some(TakenBy::Thread)]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use crate::bounded::BoundedMap;
 use crate::event::{CpuStint, CpuTaken, Tid};
 use crate::fact::machine::MachineCpu;
-use crate::machine::chain::history::Histories;
+use crate::machine::chain::history::{Histories, SegmentPart};
 use crate::machine::chain::segment::Did;
 use crate::machine::chain::split::split;
 use crate::machine::chain::steal::Steal;
@@ -255,7 +255,8 @@ fn of_ours(
 ) {
     let Some(history) = histories.get(tid) else { return };
     let known = history.within(from_ns, until_ns).filter(|part| part.segment.did != Did::Unseen);
-    let parts: Vec<(u64, u64)> = known.map(|part| (part.segment.request, part.length_ns())).collect();
+    let request_of = |part: SegmentPart<'_>| (history.request_of(part.segment), part.length_ns());
+    let parts: Vec<(u64, u64)> = known.map(request_of).collect();
     let known_ns: u64 = parts.iter().map(|(_, ns)| ns).sum();
     let unknown_ns = until_ns.saturating_sub(from_ns).saturating_sub(known_ns);
     let weights: Vec<u64> = parts.iter().map(|(_, ns)| *ns).chain([unknown_ns]).collect();

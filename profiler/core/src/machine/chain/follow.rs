@@ -311,9 +311,9 @@ impl<'a> Follower<'a> {
         let &[ran_ns, queued_ns, gil_ns, slept_ns, idle_ns] = amounts.as_slice() else { return };
         let kind = if short.spins() { LeafKind::Spinning } else { LeafKind::Computing };
         let ran = self.of(segment, kind);
-        // A loop that spins does so for no request, whichever it turned to meanwhile.
-        let is_loops = short.spins() && self.steps.last().is_some_and(|step| self.dispatches(step.tid));
-        self.leaf(Leaf { endpoint: if is_loops { 0 } else { ran.endpoint }, ..ran }, ran_ns, hops);
+        let history = self.steps.last().and_then(|step| self.known.histories.get(step.tid));
+        let is_for_none = short.spins() && history.is_some_and(|history| history.request_of(segment) == 0);
+        self.leaf(Leaf { endpoint: if is_for_none { 0 } else { ran.endpoint }, ..ran }, ran_ns, hops);
         self.leaf(self.of(segment, LeafKind::CpuTaken), queued_ns, hops);
         match hops.with(Phase::GilWait) {
             Some(by_gil) => self.not_followed(NotFollowed::Short, gil_ns, by_gil),
@@ -321,11 +321,6 @@ impl<'a> Follower<'a> {
         }
         self.not_followed(NotFollowed::Short, slept_ns, hops);
         self.not_followed(NotFollowed::Idle, idle_ns, hops);
-    }
-
-    /// Whether a thread runs a loop, or accepts for others.
-    fn dispatches(&self, tid: Tid) -> bool {
-        self.known.histories.get(tid).is_some_and(|history| history.is_loop || history.accepts)
     }
 
     /// On to who ended a wait.

@@ -70,6 +70,13 @@ impl History {
         self.is_slot && !self.is_loop && !self.accepts
     }
 
+    /// The request that a segment of it was for, plus 1; 0: none. A loop that spins does so for none,
+    /// whichever it turned to meanwhile.
+    pub(super) fn request_of(&self, segment: &Segment) -> u64 {
+        let spins = matches!(segment.did, Did::Short(short) if short.spins());
+        if spins && (self.is_loop || self.accepts) { 0 } else { segment.request }
+    }
+
     /// It is known to serve, or hangs in the first request that it has.
     pub(super) fn serves(&self) -> bool {
         let is_in_request = || self.segments.back().is_some_and(|last| last.request > 0);
