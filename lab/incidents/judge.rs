@@ -25,7 +25,7 @@ const HOP_SHARE: f64 = 0.10;
 /// … with at least this share of it.
 const HOP_NAMED: f64 = 0.5;
 /// An incident whose leaf holds less is none.
-const LEAST_SHARE: f64 = 0.25;
+pub(crate) const LEAST_SHARE: f64 = 0.25;
 
 /// The report's `chains`, as far as it is judged.
 #[derive(Clone, Debug, Deserialize)]

@@ -14,6 +14,7 @@ mod outside;
 mod path;
 mod record;
 mod run;
+mod sentence;
 mod server;
 mod table;
 mod truth;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::incident::Incident;
 use crate::judge::{Judgement, Said, Verdict};
+use crate::sentence::Sentence;
 use crate::truth::Truth;
 
 /// How it was watched.
@@ -68,6 +69,9 @@ pub(crate) struct Record {
     /// Requests whose leaves do not add up.
     pub(crate) broken: u64,
     pub(crate) seconds: f64,
+    /// What the report's verdict says; `None`: it has none, or nobody could look.
+    #[serde(default)]
+    pub(crate) sentence: Option<Sentence>,
 }
 
 impl Record {
@@ -91,6 +95,7 @@ impl Record {
             requests: 0,
             broken: 0,
             seconds: 0.0,
+            sentence: None,
         }
     }
 
@@ -145,6 +150,12 @@ impl Record {
         );
         if !self.false_leaves.is_empty() {
             line.push_str(&format!("; FALSE: {}", self.false_leaves.join(", ")));
+        }
+        if let Some(sentence) = &self.sentence {
+            let Sentence { verdict, why, is_harm, said } = sentence;
+            let harm = if *is_harm { ", HARM" } else { "" };
+            let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+            line.push_str(&format!("\n    VERDICT {}{why}{harm}: {said}", verdict.word()));
         }
         if self.broken > 0 {
             line.push_str(&format!("; {} requests do not add up", self.broken));

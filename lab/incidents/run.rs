@@ -24,6 +24,7 @@ use crate::judge::{self, Ports, Said, Verdict};
 use crate::outside::Outside;
 use crate::path::Hop;
 use crate::record::{Mode, Record};
+use crate::sentence;
 use crate::truth::{self, About, HOPS};
 
 /// How long live tests beside this run may go on.
@@ -119,6 +120,10 @@ fn compare(
     let truth = truth::truth(&witness.notes(), &witness.sent, &window, about);
     let judgement = judge::judge(&said, incident, (witness.ports, &witness.marks), &truth);
     record.take(&judgement, &truth, &said);
+    if let Some(verdict) = report.get("verdict") {
+        let asked = (witness.ports, witness.marks.as_slice());
+        record.sentence = Some(sentence::judge(verdict, incident, asked, &truth)?);
+    }
     Ok(())
 }
 

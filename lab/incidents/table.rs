@@ -26,6 +26,7 @@ pub(crate) fn table(records: &[Record]) -> String {
         }
         row(&mut text, "**all**", &of_mode);
     }
+    sentences(&mut text, records);
     let (right, known) = serial(records);
     let _ = writeln!(text, "\nSerial or not: {right} of {known} right.");
     let bad: Vec<String> = records.iter().filter(|one| !one.is_well()).map(Record::line).collect();
@@ -42,6 +43,24 @@ fn row(text: &mut String, name: &str, records: &[&Record]) {
     let kinds = of_known(records.iter().map(|one| one.is_kind_right));
     let objects = of_known(records.iter().map(|one| one.missing.as_ref().map(Vec::is_empty)));
     let _ = writeln!(text, "| {name} | {counts} | {kinds} | {objects} | {lies} |");
+}
+
+/// What the verdicts said, by mode.
+fn sentences(text: &mut String, records: &[Record]) {
+    let head = Verdict::ALL.map(Verdict::word).join(" | ");
+    let _ = writeln!(text, "\n| first sentence | {head} | harm |");
+    let _ = writeln!(text, "|---|{}---|", "---|".repeat(Verdict::ALL.len()));
+    for mode in Mode::ALL {
+        let of_mode = records.iter().filter(|record| record.mode == mode);
+        let all: Vec<_> = of_mode.filter_map(|record| record.sentence.as_ref()).collect();
+        if all.is_empty() {
+            continue;
+        }
+        let count = |verdict: Verdict| all.iter().filter(|one| one.verdict == verdict).count().to_string();
+        let counts = Verdict::ALL.map(count).join(" | ");
+        let harm = all.iter().filter(|one| one.is_harm).count();
+        let _ = writeln!(text, "| {} mode | {counts} | {harm} |", mode.name());
+    }
 }
 
 /// How many are right of those of which it is known.

@@ -20,6 +20,7 @@ pub(crate) mod summary;
 pub mod text;
 pub mod timeline;
 pub(crate) mod unit;
+pub(crate) mod verdict_words;
 pub mod vocabulary;
 
 #[cfg(test)]

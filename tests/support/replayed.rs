@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use profiler_core::finding::{Finding, Thresholds, evaluate};
+use profiler_core::finding::{Finding, Thresholds};
 use profiler_core::model::Snapshot;
 use profiler_core::model::losses::LossCount;
 use profiler_core::pipeline::{Pipeline, Settings};
 use profiler_core::timeline::Entry;
+use profiler_core::verdict;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use wsgi_trace::report::json::render;
@@ -103,7 +104,7 @@ impl Replayed {
 }
 
 fn judge(window: &Snapshot) -> Vec<Finding> {
-    evaluate(window, &Thresholds::default())
+    verdict::findings(window, &Thresholds::default())
 }
 
 fn noted_of(report: &Value) -> Value {

@@ -5,8 +5,9 @@
 use std::path::Path;
 
 use anyhow::bail;
-use profiler_core::finding::{Answer, Finding, Thresholds, evaluate};
+use profiler_core::finding::{Answer, Finding, Thresholds};
 use profiler_core::model::Snapshot;
+use profiler_core::verdict;
 use wsgi_trace::report::escape::Charset;
 use wsgi_trace::report::json;
 use wsgi_trace::report::style::Style;
@@ -36,7 +37,7 @@ impl Judged {
     /// Where it cannot be read.
     pub fn recording(path: &Path) -> anyhow::Result<Self> {
         let snapshot = replay::run(path, &mut Consumer::nothing())?;
-        let findings = evaluate(&snapshot, &Thresholds::default());
+        let findings = verdict::findings(&snapshot, &Thresholds::default());
         Ok(Self { snapshot, findings })
     }
 

@@ -127,7 +127,7 @@ pub struct Finding {
 
 impl Finding {
     /// Gives it this advice.
-    fn advise(&mut self, steps: Advice) {
+    pub(crate) fn advise(&mut self, steps: Advice) {
         self.advice = steps.to_string();
         self.steps = steps;
     }
@@ -329,6 +329,7 @@ fn finding(rule: &Rule, basis: &Basis<'_>, outcome: Outcome) -> Finding {
             let (answer, cost_ns, advice) = if verdict.present {
                 let advice = free::without_more(id, basis, advice(rule, basis, verdict.next_step));
                 let advice = sized::with_numbers(id, basis, advice);
+                let advice = within_cores(advice, basis.snapshot);
                 (Answer::Present, verdict.cost_ns, with_price(advice, basis.snapshot))
             } else {
                 (Answer::Absent, 0, Advice::default())
@@ -381,6 +382,13 @@ fn loss_remark(lost_ratio: f64) -> String {
     } else {
         " (with an incomplete recording)".to_owned()
     }
+}
+
+/// The same without what is at its limit already: as many processes as there are cores.
+fn within_cores(advice: Advice, snapshot: &Snapshot) -> Advice {
+    let cores = u64::from(snapshot.session.cpu_count);
+    let faster = || act("make what computes faster").because("there are as many processes as cores").into();
+    if cores == 0 { advice } else { advice.within_cores(cores).unwrap_or_else(faster) }
 }
 
 /// The same with what a further process takes, where it says to have more of them and that was measured.

@@ -26,3 +26,4 @@ pub mod server;
 pub mod stream;
 pub mod timeline;
 pub mod tls;
+pub mod verdict;

@@ -7,6 +7,7 @@ pub mod beside_free;
 pub mod by_worker;
 pub mod capacity;
 pub mod chain;
+pub mod chain_group;
 pub mod computed;
 pub mod dropped;
 pub mod event_loop;

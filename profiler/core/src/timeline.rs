@@ -132,6 +132,7 @@ mod tests {
             prevented_ns: None,
             requests: 1,
             longest_ns: 7,
+            victim: None,
             is_shared_connection: false,
             place: None,
             seen: None,

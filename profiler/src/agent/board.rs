@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use profiler_core::finding::threshold::Thresholds;
-use profiler_core::finding::{Answer, Finding, evaluate};
+use profiler_core::finding::{Answer, Finding};
 use profiler_core::model::Snapshot;
 use profiler_core::model::request::Request;
+use profiler_core::verdict;
 use tokio::sync::oneshot;
 
 use super::counts::Counts;
@@ -56,7 +57,7 @@ pub struct View {
 impl View {
     /// Evaluates a window.
     pub fn new(snapshot: Snapshot, requests: Vec<Arc<Request>>) -> Self {
-        let findings = evaluate(&snapshot, &Thresholds::default());
+        let findings = verdict::findings(&snapshot, &Thresholds::default());
         Self { snapshot, findings, requests }
     }
 }

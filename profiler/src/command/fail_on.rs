@@ -6,8 +6,9 @@
 use std::io::Write as _;
 
 use profiler_core::finding::threshold::Thresholds;
-use profiler_core::finding::{Answer, Finding, evaluate};
+use profiler_core::finding::{Answer, Finding};
 use profiler_core::model::Snapshot;
+use profiler_core::verdict;
 
 use super::Failure;
 use crate::cli::exit::ExitCode;
@@ -22,7 +23,7 @@ pub(super) fn check(options: &FailOn, snapshot: &Snapshot) -> Result<(), Failure
     if options.fail_on.is_empty() {
         return Ok(());
     }
-    let findings = evaluate(snapshot, &Thresholds::default());
+    let findings = verdict::findings(snapshot, &Thresholds::default());
     let verdict = judge(&options.fail_on, &findings);
     if !verdict.undecided.is_empty() {
         // Nobody may be reading: the exit code still tells.

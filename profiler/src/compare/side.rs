@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use profiler_core::finding::evaluate;
 use profiler_core::finding::threshold::Thresholds;
+use profiler_core::verdict;
 use serde::{Deserialize, Deserializer};
 
 use crate::output_file::plain;
@@ -275,7 +275,7 @@ impl Side {
             bytes
         } else {
             let snapshot = replay::run(path, &mut Consumer::nothing())?;
-            let findings = evaluate(&snapshot, &Thresholds::default());
+            let findings = verdict::findings(&snapshot, &Thresholds::default());
             json::render(&snapshot, &findings).map_err(|error| unreadable(&error))?
         };
         Self::parse(&bytes, path)

@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use profiler_core::finding::evaluate;
 use profiler_core::finding::threshold::Thresholds;
 use profiler_core::model::Snapshot;
 use profiler_core::model::dropped::{Cause, Example};
 use profiler_core::model::path_shape::write_path_shape;
 use profiler_core::model::request::Request;
 use profiler_core::timeline::Entry;
+use profiler_core::verdict;
 
 use super::ExportError;
 use super::context::Context;
@@ -242,7 +242,7 @@ impl Rows {
         let day = of.context.day(end_ns);
         self.last_day = Some(day);
         aside.in_other_routes = self.in_other_routes;
-        for finding in evaluate(&snapshot, &Thresholds::default()) {
+        for finding in verdict::findings(&snapshot, &Thresholds::default()) {
             self.tables.findings.push(&self.place, day, &FindingRow::new(of.clone(), end_ns, finding))?;
         }
         for row in gil_waits::rows(&of, &snapshot) {

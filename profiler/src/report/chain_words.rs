@@ -12,6 +12,7 @@ use profiler_core::model::chain::{
     Chains, Held, Hops, Leaf, LeafKind, LeafTime, NotFollowed, Object, TakenBy, Unreleased,
 };
 use profiler_core::model::computed::line_of;
+use profiler_core::verdict::Cause;
 
 pub(crate) use self::whereabouts::{computed, was_in};
 
@@ -77,7 +78,11 @@ pub(crate) fn object(chains: &Chains, time: &LeafTime) -> Option<String> {
     if let Some(seen) = chains.seen(time) {
         return Some(seen::words(seen));
     }
-    match time.leaf.object {
+    of_leaf(time.leaf.object)
+}
+
+fn of_leaf(object: Object) -> Option<String> {
+    match object {
         Object::Unknown | Object::Named { .. } => None,
         Object::Peer { port: 0 } => Some("socket without port".to_owned()),
         Object::Peer { port } => Some(format!("port {port}")),
@@ -85,6 +90,25 @@ pub(crate) fn object(chains: &Chains, time: &LeafTime) -> Option<String> {
         Object::Futex { address } => Some(format!("futex {address:#x}")),
         Object::Client => Some("client's connection".to_owned()),
         Object::Several => Some("several descriptors".to_owned()),
+    }
+}
+
+/// How much of an object is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// What it is, and who is at its other end.
+    Short,
+    /// In which state both are, too.
+    Full,
+}
+
+/// What is waited for in the end; `None`: not known, or no object is most of it. Hostile input.
+pub(crate) fn object_of(chains: &Chains, cause: &Cause, length: Length) -> Option<String> {
+    let seen = cause.seen.and_then(|number| chains.objects.get(number as usize));
+    match (seen, length) {
+        (Some(seen), Length::Short) => Some(seen::in_short(seen)),
+        (Some(seen), Length::Full) => Some(seen::words(seen)),
+        (None, _) => of_leaf(cause.object?),
     }
 }
 
@@ -170,6 +194,11 @@ pub(crate) fn line_at(chains: &Chains, number: u32) -> Option<String> {
     chains.place(Some(number)).and_then(line_of).map(place::line)
 }
 
+/// The application's innermost line at a place; `None`: it has none there. Hostile input.
+pub(crate) fn own_line_at(chains: &Chains, number: u32) -> Option<String> {
+    chains.place(Some(number))?.own().last().map(|frame| place::line(frame))
+}
+
 /// The application's line that led to the one of [`line_at`]; `None`: none did. Hostile input.
 pub(crate) fn called_from(chains: &Chains, number: u32) -> Option<String> {
     let own = chains.place(Some(number))?.own();
@@ -226,6 +255,7 @@ mod tests {
             prevented_ns: None,
             requests: 1,
             longest_ns: 1,
+            victim: None,
             is_shared_connection: false,
             seen: None,
             example: None,

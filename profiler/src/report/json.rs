@@ -55,6 +55,7 @@ mod round_trips;
 pub(crate) mod safe;
 mod slots;
 mod spread;
+mod verdict;
 mod waiting;
 
 #[cfg(test)]
@@ -102,7 +103,11 @@ view! {
     /// or x-unit says what it is. Booleans begin with is_ or has_. What was not measured is null. Moments
     /// are CLOCK_MONOTONIC unless a key says otherwise. Within a major version keys are added, never
     /// changed or removed; a reader passes over keys and words that it does not know.
-    struct Report<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) {
+    struct Report<'a>(
+        snapshot: &'a Snapshot,
+        findings: &'a [Finding],
+        verdict: &'a profiler_core::verdict::Verdict,
+    ) {
         /// Version of this document: major for breaking changes, minor for additions.
         #[cfg_attr(test, schemars(extend("pattern" = r"^1\.[0-9]+$")))]
         schema_version: &'static str = SCHEMA_VERSION,
@@ -119,7 +124,9 @@ view! {
         /// What was not measured and why, in the order of the keys. What is named here is null, or an empty
         /// list.
         not_measured: Vec<not_measured::NotMeasured<'a>> = not_measured::list(snapshot),
-        /// Verdicts, present ones first, worst first.
+        /// The first thing to say: what stands behind requests' waiting, and what to change.
+        verdict: verdict::Verdict<'a> = verdict::Verdict::new(snapshot, findings, verdict),
+        /// What each rule found, present ones first, worst first.
         findings: Vec<finding::Finding<'a>> =
             summary::worst_first(findings).into_iter().map(finding::Finding::new).collect(),
         /// All requests of the window.
@@ -171,7 +178,8 @@ view! {
 /// What the writer says.
 pub fn write<W: Write>(mut writer: W, snapshot: &Snapshot, findings: &[Finding]) -> io::Result<()> {
     let mut serializer = serde_json::Serializer::with_formatter(&mut writer, safe::Safe::pretty());
-    Report::new(snapshot, findings).serialize(&mut serializer)?;
+    let verdict = profiler_core::verdict::of(snapshot, findings);
+    Report::new(snapshot, findings, &verdict).serialize(&mut serializer)?;
     writer.write_all(b"\n")
 }
 

@@ -5,13 +5,11 @@
 use std::cmp::Reverse;
 
 use profiler_core::fact::Attached;
-use profiler_core::finding::follows::by_cause;
-use profiler_core::finding::{Answer, Finding, RULES, is_notice, is_request_time};
+use profiler_core::finding::{Answer, Finding, is_notice};
 use profiler_core::model::capacity::Doing;
 use profiler_core::model::request::Request;
 use profiler_core::model::{Endpoint, Snapshot};
 use profiler_core::phase::{Phase, Phases};
-use profiler_core::server::advice::capital;
 
 /// Why there is no account of the profiler's cost.
 pub(crate) const OVERHEAD_NOT_MEASURED: &str = "the stream holds no account of the profiler's own cost";
@@ -70,62 +68,11 @@ pub(crate) fn worst_first(findings: &[Finding]) -> Vec<&Finding> {
     ordered
 }
 
-/// What a report begins with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Headline {
-    /// Something is wrong: the cause, and what to change, each as the start of a sentence without its end.
-    Wrong { id: &'static str, cause: String, change: String },
-    /// Nothing is.
-    Healthy(String),
-    /// There was no request.
-    NoTraffic(String),
-    /// Nothing was found, and that is not certain.
-    Unsure(String),
-}
-
-/// The cause of what costs most, and the first thing to do about it.
-pub(crate) fn headline(snapshot: &Snapshot, findings: &[Finding]) -> Headline {
-    let ranked = by_cause(findings);
-    let wrong = || ranked.iter().map(|ranked| ranked.finding).filter(|finding| is_wrong(finding.id));
-    let Some(costliest) = wrong().next() else {
-        return nothing_wrong(snapshot, findings);
-    };
-    // Where its advice yields to another's, that is where to begin.
-    let first = wrong().find(|other| costliest.yields_to == Some(other.id)).unwrap_or(costliest);
-    let title = RULES.iter().find(|rule| rule.id == first.id).map_or(first.id, |rule| rule.title);
-    let share = ratio(first.cost_ns, snapshot.requests.phases.total_ns())
-        .filter(|share| is_request_time(first.id) && (WORTH_SAYING..=1.0).contains(share));
-    let share = share.map(|share| format!(", {:.0} % of request time", share * 100.0));
-    let cause = format!("{}{}", capital(title), share.unwrap_or_default());
-    Headline::Wrong { id: first.id, cause, change: change(first) }
-}
-
 /// The first thing to do about a finding, without its reason.
 pub(crate) fn change(finding: &Finding) -> String {
     match finding.steps.imperative() {
         text if text.is_empty() => first_sentence(&finding.advice).to_owned(),
         text => text,
-    }
-}
-
-/// Share of all request time from which a headline says it.
-const WORTH_SAYING: f64 = 0.01;
-
-/// What there is to say where no rule found anything.
-fn nothing_wrong(snapshot: &Snapshot, findings: &[Finding]) -> Headline {
-    let requests = &snapshot.requests;
-    if requests.completed == 0 && requests.open.count == 0 {
-        let text = "No request was seen in the window: nothing can be said. Is this the right process, and is there traffic? A \
-                    longer --duration may help.";
-        return Headline::NoTraffic(text.to_owned());
-    }
-    let healthy = findings.iter().find(|finding| finding.id == HEALTHY);
-    match healthy.map(|finding| (&finding.answer, finding)) {
-        Some((Answer::Present, finding)) => Headline::Healthy(finding.sentence.clone()),
-        Some((Answer::Undecided { reason }, _)) => {
-            Headline::Unsure(format!("Nothing wrong found, but that is not certain: {reason}."))
-        }
-        _ => Headline::Unsure("Nothing wrong found by the rules that were run.".to_owned()),
     }
 }
 
@@ -271,19 +218,7 @@ pub(crate) fn cost(snapshot: &Snapshot) -> Option<Cost> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::fixture;
     use profiler_core::fact::Overhead;
-
-    #[test]
-    fn what_is_worth_knowing_and_nothing_wrong_changes_no_headline() {
-        let (snapshot, mut findings) = fixture::healthy();
-        let before = headline(&snapshot, &findings);
-        assert!(matches!(before, Headline::Healthy(_)), "{before:?}");
-        let healthy = findings.iter().find(|finding| finding.id == HEALTHY).unwrap();
-        let notice = Finding { id: "workers-replaced", ..healthy.clone() };
-        findings.push(notice);
-        assert_eq!(headline(&snapshot, &findings), before);
-    }
 
     #[test]
     fn a_part_of_service_time_is_not_known_where_as_much_may_be_unexplained() {
@@ -312,7 +247,7 @@ mod tests {
 
     #[test]
     fn the_finding_that_says_healthy_is_one_of_the_rules() {
-        assert!(RULES.iter().any(|rule| rule.id == HEALTHY));
+        assert!(profiler_core::finding::RULES.iter().any(|rule| rule.id == HEALTHY));
     }
 
     #[test]

@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use profiler_core::fact::Fact;
+use profiler_core::finding::Finding;
 use profiler_core::finding::threshold::Thresholds;
-use profiler_core::finding::{Finding, evaluate};
 use profiler_core::model::Snapshot;
 use profiler_core::pipeline::Settings;
 use profiler_core::timeline::Entry;
+use profiler_core::verdict;
 
 use super::SessionError;
 use super::known::Known;
@@ -145,7 +146,7 @@ impl Consumer {
         // A recording that was cut off before its window begins here.
         self.begin();
         if let Some(form) = &mut self.form {
-            let mut findings = evaluate(snapshot, &Thresholds::default());
+            let mut findings = verdict::findings(snapshot, &Thresholds::default());
             added(&mut findings);
             if let Err(error) = form.finish(snapshot, &findings) {
                 self.fail(error);

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use profiler_core::fact::EndReason;
-use profiler_core::finding::{Thresholds, evaluate};
+use profiler_core::finding::Thresholds;
 use profiler_core::model::Snapshot;
 use profiler_core::model::now::Now;
 use profiler_core::pipeline::Settings;
 use profiler_core::timeline::Entry;
+use profiler_core::verdict;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::TopError;
@@ -56,7 +57,7 @@ impl Windows {
             Some(before) if young => (Arc::clone(before), Some(now_ns.saturating_sub(before.window.end_ns))),
             _ => (Arc::new(snapshot), None),
         };
-        let findings = Arc::new(evaluate(&snapshot, &Thresholds::default()));
+        let findings = Arc::new(verdict::findings(&snapshot, &Thresholds::default()));
         let (kept, rates) = (collector.kept(), collector.rates(now_ns));
         let source = Source::Live { window_ns: self.length_ns, ended_ago_ns };
         Shown { snapshot, findings, now, kept, rates, source }

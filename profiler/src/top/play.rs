@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use profiler_core::fact::{EndReason, Fact};
-use profiler_core::finding::{Thresholds, evaluate};
+use profiler_core::finding::Thresholds;
 use profiler_core::machine::driver::now::ThreadGlance;
 use profiler_core::model::Snapshot;
 use profiler_core::model::now::Now;
 use profiler_core::pipeline::{Pipeline, Settings};
 use profiler_core::stream::Item;
+use profiler_core::verdict;
 
 use super::collect::Collector;
 use super::plan::{Plan, time_of};
@@ -133,7 +134,7 @@ impl Player {
     /// What there is to see now.
     pub fn shown(&self, speed: u32, paused: bool) -> Shown {
         let (snapshot, now) = self.look();
-        let findings = Arc::new(evaluate(&snapshot, &Thresholds::default()));
+        let findings = Arc::new(verdict::findings(&snapshot, &Thresholds::default()));
         let source = Source::Recording {
             position_ns: self.at_ns.saturating_sub(self.plan.start_ns),
             length_ns: self.plan.end_ns.saturating_sub(self.plan.start_ns),

@@ -214,7 +214,7 @@ mod tests {
 
     fn finding(steps: Advice) -> Finding {
         let snapshot = calm_snapshot();
-        let mut all = profiler_core::finding::evaluate(&snapshot, &Default::default());
+        let mut all = profiler_core::verdict::findings(&snapshot, &Default::default());
         let mut finding = all.pop().unwrap();
         (finding.answer, finding.steps) = (Answer::Present, steps);
         finding

@@ -5,11 +5,12 @@
 //! first, and its bytes. Out: nothing.
 
 use profiler_core::fact::FactRecord;
-use profiler_core::finding::{Thresholds, evaluate};
+use profiler_core::finding::Thresholds;
 use profiler_core::model::Snapshot;
 use profiler_core::pipeline::{Pipeline, Settings};
 use profiler_core::stream::Item;
 use profiler_core::timeline::Entry;
+use profiler_core::verdict;
 use wsgi_trace::report::escape::Charset;
 use wsgi_trace::report::ndjson::NdjsonSink;
 use wsgi_trace::report::style::Style;
@@ -106,7 +107,7 @@ fn report(snapshot: &Snapshot) {
     for slot in &snapshot.slots.observed {
         assert!(slot.busy_ns() <= slot.length_ns(), "{slot:?}");
     }
-    let findings = evaluate(snapshot, &Thresholds::default());
+    let findings = verdict::findings(snapshot, &Thresholds::default());
     let said = text::render(snapshot, &findings, Style { colour: true, ..Style::plain(Charset::Ascii) });
     let is_harmless = |c: char| c == '\n' || c == '\u{1b}' || c.is_ascii_graphic() || c == ' ';
     assert!(said.chars().all(is_harmless), "hostile text reached the terminal: {said:?}");

@@ -10,9 +10,10 @@ use profiler_common::record::{
     KIND_HEAD, KIND_LIGHT, KIND_LIGHT_END, KIND_PLAINTEXT, KIND_SLEEP, KIND_TAKEN,
 };
 use profiler_core::fact::Fact;
-use profiler_core::finding::{Thresholds, evaluate};
+use profiler_core::finding::Thresholds;
 use profiler_core::pipeline::{Pipeline, Settings};
 use profiler_core::stream::Item;
+use profiler_core::verdict;
 use serde_json::Value;
 use wsgi_trace::recording::{Recorder, Recording};
 use wsgi_trace::report::json::render;
@@ -244,7 +245,7 @@ fn report(all: &Items) -> anyhow::Result<Vec<u8>> {
         pipeline.push(item.clone(), &mut |_| {});
     }
     let snapshot = pipeline.finish(&mut |_| {});
-    let findings = evaluate(&snapshot, &Thresholds::default());
+    let findings = verdict::findings(&snapshot, &Thresholds::default());
     let mut report: Value = serde_json::from_slice(&render(&snapshot, &findings)?)?;
     if let Some(parts) = report.as_object_mut() {
         let looked_at = [

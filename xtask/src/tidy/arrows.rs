@@ -45,9 +45,15 @@ const RULES: &[Rule] = &[
         why: "findings are pure rules over the snapshot",
     },
     Rule {
+        place: "profiler/core/src/verdict",
+        root: "crate",
+        allowed: |name| matches!(name, "verdict" | "finding" | "model" | "phase" | "server"),
+        why: "the verdict is drawn from the snapshot and the findings",
+    },
+    Rule {
         place: "profiler/core/src/machine",
         root: "crate",
-        allowed: |name| !matches!(name, "pipeline" | "finding" | "order"),
+        allowed: |name| !matches!(name, "pipeline" | "finding" | "verdict" | "order"),
         why: "machines are driven by the pipeline, and judged by findings",
     },
     Rule {

@@ -64,6 +64,7 @@ const CRATES: &[Crate<'static>] = &[
             "rule",
             "server",
             "finding",
+            "verdict",
             "machine",
             "pipeline",
         ],

@@ -25,6 +25,7 @@ pub(in crate::machine) mod own_connections;
 pub(in crate::machine) mod place_samples;
 #[cfg(test)]
 mod player;
+pub(in crate::machine) mod prevented;
 pub(in crate::machine) mod releases;
 pub(in crate::machine) mod replay;
 pub(in crate::machine) mod request_lines;

@@ -284,6 +284,9 @@ pub struct LeafTime {
     pub requests: u64,
     /// The most that one request has at it.
     pub longest_ns: u64,
+    /// The endpoint whose requests have at least half of it, by its number in [`Chains::endpoints`]; `None`:
+    /// none has, or it is not known.
+    pub victim: Option<u32>,
     /// Several processes waited for it on one and the same connection.
     pub is_shared_connection: bool,
     /// What a look from outside saw of it in the longest sleep that was looked at: its number in
@@ -321,6 +324,28 @@ pub struct RequestWait {
     pub time: LeafTime,
 }
 
+/// Leaves that have something in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Group {
+    /// Their kind. A CPU that another request had is computing of that request.
+    pub kind: LeafKind,
+    /// Who had the CPU; of [`LeafKind::CpuTaken`] alone.
+    pub taken_by: Option<TakenBy>,
+    /// What is waited for; `None`: this may differ.
+    pub object: Option<Object>,
+    /// Endpoint, by its number in `Chains::endpoints`; `None`: this may differ.
+    pub endpoint: Option<u32>,
+}
+
+/// What a group prevents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupPrevented {
+    /// The group.
+    pub group: Group,
+    /// Request time that would not have been, had nobody met any of its leaves, in nanoseconds.
+    pub prevented_ns: u64,
+}
+
 /// Where requests' time was, in the end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chains {
@@ -335,6 +360,8 @@ pub struct Chains {
     pub of_requests: Vec<RequestWait>,
     /// Request time at leaves that are not listed.
     pub other_ns: u64,
+    /// What leaves that have something in common prevent together; empty: the lines were not replayed.
+    pub groups: Vec<GroupPrevented>,
     /// Request time that would not have been without all listed leaves of waiting together.
     pub prevented_together_ns: Option<u64>,
     /// What looks from outside saw, as leaves number it. Hostile input.

@@ -85,7 +85,17 @@ impl Advice {
     /// This advice without whatever `is_against` something deeper; `None`: nothing that says what to change
     /// is left.
     pub fn without(&self, is_against: impl Fn(Move) -> bool) -> Option<Self> {
-        let kept = |step: &Step| step.without(&is_against);
+        self.without_parts(&|part: &Part| part.moves().any(&is_against))
+    }
+
+    /// This advice without what raises something that is at its limit of `cores` already; `None`: nothing
+    /// that says what to change is left.
+    pub fn within_cores(&self, cores: u64) -> Option<Self> {
+        self.without_parts(&|part: &Part| part.is_beyond(cores))
+    }
+
+    fn without_parts(&self, is_out: &dyn Fn(&Part) -> bool) -> Option<Self> {
+        let kept = |step: &Step| step.without(is_out);
         let mut steps: Vec<Step> = Vec::with_capacity(self.steps.len());
         let mut is_behind_gone = false;
         for step in &self.steps {

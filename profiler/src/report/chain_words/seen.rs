@@ -10,7 +10,34 @@ const MAX_NAMED: usize = 3;
 
 /// What it is, and who is at its other end.
 pub(super) fn words(object: &ObjectSeen) -> String {
-    let (what, role) = match object {
+    let (what, role) = parts(object);
+    let others = object.processes();
+    let mut named: Vec<String> = others.iter().take(MAX_NAMED).map(of_process).collect();
+    if others.len() > MAX_NAMED {
+        named.push(format!("{} others", others.len() - MAX_NAMED));
+    }
+    let who = if named.is_empty() { String::new() } else { format!("{role} {}", named.join(", ")) };
+    let between = if what.is_empty() || who.is_empty() { "" } else { ", " };
+    format!("{what}{between}{}", who.trim_start())
+}
+
+/// What it is, and which process is at its other end: `10.0.0.2:5432 (redis-server 4242)`.
+pub(super) fn in_short(object: &ObjectSeen) -> String {
+    let what = match object {
+        ObjectSeen::Tcp {
+            peer, state: ConnectionState::Acknowledged | ConnectionState::InFlight, ..
+        } => peer.clone(),
+        _ => parts(object).0,
+    };
+    match object.processes() {
+        [one] if what.is_empty() => format!("{} {}", one.comm, one.tgid),
+        [one] => format!("{what} ({} {})", one.comm, one.tgid),
+        _ => what,
+    }
+}
+
+fn parts(object: &ObjectSeen) -> (String, &'static str) {
+    match object {
         ObjectSeen::File(file) => (of_file(file), ""),
         ObjectSeen::FileLock { file, .. } => (of_file(file), "held by"),
         ObjectSeen::Pipe { path, .. } if path.is_empty() => ("pipe".to_owned(), "other end:"),
@@ -22,15 +49,7 @@ pub(super) fn words(object: &ObjectSeen) -> String {
         ObjectSeen::Anonymous { name } => (name.clone(), ""),
         ObjectSeen::Child(_) => (String::new(), ""),
         ObjectSeen::By(_) => (String::new(), "by"),
-    };
-    let others = object.processes();
-    let mut named: Vec<String> = others.iter().take(MAX_NAMED).map(of_process).collect();
-    if others.len() > MAX_NAMED {
-        named.push(format!("{} others", others.len() - MAX_NAMED));
     }
-    let who = if named.is_empty() { String::new() } else { format!("{role} {}", named.join(", ")) };
-    let between = if what.is_empty() || who.is_empty() { "" } else { ", " };
-    format!("{what}{between}{}", who.trim_start())
 }
 
 fn of_file(file: &FileSeen) -> String {

@@ -7,7 +7,7 @@ use profiler_core::finding::outlook::{AdviceForecast, Effect, Outlook};
 use profiler_core::model::Snapshot;
 
 use super::shown;
-use crate::report::summary::{self, Headline};
+use crate::report::verdict_words::{self, Headline};
 
 /// All that is known of it; empty where no forecast was asked for.
 pub(in crate::report) fn sentences(finding: &Finding) -> String {
@@ -30,8 +30,8 @@ pub(in crate::report) fn sentences(finding: &Finding) -> String {
 
 /// What a report begins with, and what the first thing to do would bring, if somebody simulated it.
 pub(in crate::report) fn headline(snapshot: &Snapshot, findings: &[Finding]) -> Headline {
-    let mut headline = summary::headline(snapshot, findings);
-    if let Headline::Wrong { id, change, .. } = &mut headline
+    let mut headline = verdict_words::headline(snapshot, findings);
+    if let Headline::Wrong { finding: Some(id), change, .. } = &mut headline
         && let Some(finding) = findings.iter().find(|finding| finding.id == *id)
     {
         change.push_str(&in_short(finding));

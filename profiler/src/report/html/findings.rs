@@ -9,7 +9,8 @@ use profiler_core::model::Snapshot;
 use super::markup::Html;
 use crate::report::document::block::Verdict;
 use crate::report::document::outlook;
-use crate::report::summary::{self, Headline};
+use crate::report::summary;
+use crate::report::verdict_words::Headline;
 
 /// Begins an article on one finding; its evidence follows.
 pub(super) fn article(html: &mut Html, verdict: &Verdict<'_>) {
@@ -44,8 +45,9 @@ pub(super) fn article(html: &mut Html, verdict: &Verdict<'_>) {
 /// The first line of the page: the cause and what to change, or that nothing is wrong.
 pub(super) fn headline(html: &mut Html, snapshot: &Snapshot, findings: &[Finding]) {
     match outlook::headline(snapshot, findings) {
-        Headline::Wrong { id, cause, change } => {
-            html.raw("<p class=\"verdict bad\"><a").attribute("href", &format!("#finding-{id}")).raw(">");
+        Headline::Wrong { finding, cause, change } => {
+            let place = finding.map_or_else(|| "#chains".to_owned(), |id| format!("#finding-{id}"));
+            html.raw("<p class=\"verdict bad\"><a").attribute("href", &place).raw(">");
             html.text(&cause).raw("</a>");
             if !change.is_empty() {
                 html.raw(" → ").text(&change);

@@ -4,7 +4,7 @@
 
 use profiler_core::finding::outlook::{self, Effect};
 use profiler_core::finding::{self, Answer};
-use profiler_core::server::advice::{Alternative, Change, Limit};
+use profiler_core::server::advice::{Advice, Alternative, Change, Limit};
 
 use super::{rounded, summary};
 
@@ -37,7 +37,7 @@ view! {
         /// The setting to change for this server, or the next step.
         advice: &'a str = &finding.advice,
         /// The settings that the advice changes, in the order in which it names them.
-        settings: Vec<Setting<'a>> = settings(finding),
+        settings: Vec<AdvisedSetting<'a>> = settings(&finding.steps),
         /// The finding whose advice comes first; null: none.
         yields_to: Option<&'static str> = finding.yields_to,
         /// The finding that is its cause; null: no measured time says that there is one.
@@ -109,7 +109,8 @@ view! {
 }
 
 view! {
-    struct Setting<'a>(number: usize, change: &'a Change, alternative: &Alternative<'a>) {
+    /// A setting that advice changes.
+    pub(super) struct AdvisedSetting<'a>(number: usize, change: &'a Change, alternative: &Alternative<'a>) {
         /// Place in the advice, from 1: settings with the same number are changed together. A number that is
         /// missing is no setting.
         #[cfg_attr(test, schemars(range(min = 1)))]
@@ -168,10 +169,10 @@ view! {
 }
 
 /// The changes of its advice, numbered by which of them belong together; 1 is what it says first.
-fn settings(finding: &finding::Finding) -> Vec<Setting<'_>> {
+pub(super) fn settings(advice: &Advice) -> Vec<AdvisedSetting<'_>> {
     let mut settings = Vec::new();
-    for (number, alternative) in (1..).zip(finding.steps.alternatives()) {
-        let new = |change| Setting::new(number, change, &alternative);
+    for (number, alternative) in (1..).zip(advice.alternatives()) {
+        let new = |change| AdvisedSetting::new(number, change, &alternative);
         settings.extend(alternative.changes.iter().copied().map(new));
     }
     settings

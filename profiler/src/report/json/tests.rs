@@ -28,7 +28,7 @@ static STRICT: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
     jsonschema::draft202012::new(&schema).unwrap()
 });
 
-const TOP_LEVEL: [&str; 22] = [
+const TOP_LEVEL: [&str; 23] = [
     "schema_version",
     "tool",
     "host",
@@ -36,6 +36,7 @@ const TOP_LEVEL: [&str; 22] = [
     "window",
     "losses",
     "not_measured",
+    "verdict",
     "findings",
     "requests",
     "phases",

@@ -337,8 +337,10 @@ fn the_numbers_are_those_of_the_json_report() {
         let wanted = format!("{name} {}", time(pointer));
         assert!(shown.contains(&wanted), "{wanted}\n{shown}");
     }
-    let first = json.pointer("/findings/0/id").and_then(serde_json::Value::as_str).unwrap();
-    assert!(shown.lines().any(|line| line.starts_with("why ") && line.contains(first)), "{shown}");
+    let finding = json.pointer("/verdict/finding").and_then(serde_json::Value::as_str).unwrap();
+    assert!(shown.lines().any(|line| line.starts_with("why ") && line.contains(finding)), "{shown}");
+    let sentence = json.pointer("/verdict/sentence").and_then(serde_json::Value::as_str).unwrap();
+    assert!(shown.starts_with(sentence.get(..60).unwrap()), "{shown}");
 }
 
 #[test]

@@ -11,14 +11,15 @@ use ratatui::text::{Line, Span};
 use super::model::Shown;
 use super::paint::{Paint, Role};
 use super::wrapped::{beside, labelled};
-use crate::report::summary::{self, Headline};
+use crate::report::summary;
+use crate::report::verdict_words::{self, Headline};
 
 /// Lines of a cause or of a change: those of every rule need fewer, but they may quote hostile words.
 const MOST_LINES: usize = 3;
 
 /// What is wrong, below it what to change; or that nothing is.
 pub(super) fn lines(shown: &Shown, paint: Paint, width: usize) -> Vec<Line<'static>> {
-    let (label, role, text) = match summary::headline(&shown.snapshot, &shown.findings) {
+    let (label, role, text) = match verdict_words::headline(&shown.snapshot, &shown.findings) {
         Headline::Wrong { cause, change, .. } => return wrong(&cause, &change, paint, width),
         Headline::Healthy(text) => ("healthy", Role::Good, text),
         Headline::NoTraffic(text) => ("no traffic", Role::Doubt, text),
@@ -71,8 +72,12 @@ pub(super) fn also(shown: &Shown, paint: Paint, width: usize, rows: usize) -> Ve
 
 /// The finding that the first lines are about.
 fn first(shown: &Shown) -> Option<&Finding> {
-    match summary::headline(&shown.snapshot, &shown.findings) {
-        Headline::Wrong { id, .. } => shown.findings.iter().find(|finding| finding.id == id),
+    match verdict_words::headline(&shown.snapshot, &shown.findings) {
+        Headline::Wrong { finding: Some(id), .. } => shown.findings.iter().find(|finding| finding.id == id),
+        Headline::Wrong { .. } => by_cause(&shown.findings)
+            .into_iter()
+            .map(|ranked| ranked.finding)
+            .find(|one| summary::is_wrong(one.id)),
         _ => None,
     }
 }

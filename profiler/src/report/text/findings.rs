@@ -10,8 +10,9 @@ use crate::report::document::header::DOT;
 use crate::report::document::outlook;
 use crate::report::escape::columns;
 use crate::report::style::Role;
-use crate::report::summary::{Headline, is_wrong};
+use crate::report::summary::is_wrong;
 use crate::report::unit;
+use crate::report::verdict_words::Headline;
 
 /// Exemplar requests named per finding.
 const EXEMPLARS: usize = 5;

@@ -3,6 +3,7 @@
 use profiler_core::fact::MissingProgram;
 use profiler_core::finding::Answer;
 use profiler_core::model::Snapshot;
+use profiler_core::model::chain::LeafKind;
 use profiler_core::phase::{Phase, Phases};
 
 use super::*;
@@ -76,7 +77,7 @@ fn every_line_fits_a_hundred_columns() {
 fn what_the_real_rules_say_fits_too() {
     let thresholds = profiler_core::finding::Thresholds::default();
     for (snapshot, _) in [fixture::healthy(), fixture::exhausted(), fixture::lossy()] {
-        let findings = profiler_core::finding::evaluate(&snapshot, &thresholds);
+        let findings = profiler_core::verdict::findings(&snapshot, &thresholds);
         for charset in [Charset::Unicode, Charset::Ascii] {
             let text = render(&snapshot, &findings, Style::plain(charset));
             assert_fits(&text);
@@ -96,12 +97,25 @@ fn what_advice_would_bring_stands_under_it_or_why_nobody_knows() {
         "Forecast: not yet checked against real changes of this kind. With --threads 8 p50 goes from 79.3 ms to 24.0 ms, p90 from \
          396 ms to 120 ms, p99 from 793 ms to 240 ms (192 ms to 312 ms); the next limit is \
          the GIL. With --workers 4 response times stay (p99 from 793 ms to 790 ms).",
-        "(gunicorn), or --workers if the CPU has room: the slots were held by requests that mostly waited (p99 from \
-         793 ms to 240 ms, by simulation).",
         "No forecast: it has 120 completed requests, and a forecast needs 500: record for longer.",
     ] {
         assert!(words.contains(said), "{words}");
     }
+}
+
+#[test]
+fn what_the_first_advice_would_bring_is_said_with_it() {
+    let (mut snapshot, findings) = fixture::forecast();
+    // Who holds the threads sleeps: each thread more sleeps for itself.
+    for time in snapshot.chains.leaves.iter_mut().filter(|time| time.leaf.kind == LeafKind::Client) {
+        time.leaf.kind = LeafKind::Sleep;
+    }
+    let text = text(&(snapshot, findings), PLAIN);
+    let first = text.split("\n\n").next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        first.ends_with("→ Raise --threads (now 4) (p99 from 793 ms to 240 ms, by simulation)."),
+        "{first}"
+    );
 }
 
 #[test]

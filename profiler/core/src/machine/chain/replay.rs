@@ -1,14 +1,14 @@
 //! What would not have been waited without a leaf: the same requests once more, through the same lines.
 //!
 //! In: when each request came, how long it was served, and how much of that it was at which leaf. Out:
-//! request time that would not have been, for each leaf.
+//! request time that would not have been, for each leaf or set of leaves.
 //!
 //! A line is first come, first served, before as many servers as its processes have slots (Kiefer and
 //! Wolfowitz, 1955; of one server Lindley, 1952). What holds a slot beside requests is in no line: without it
 //! at least the time that was held would not have been.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -70,11 +70,11 @@ impl Lines {
         self.jobs.push(Job { tgid, line: 0, arrival_ns, service_ns, cuts });
     }
 
-    /// Request time that would not have been without each of these leaves, and without all of them. `None`:
-    /// there were too many requests.
+    /// Request time that would not have been without each of these sets of leaves, and without all of them.
+    /// `None`: there were too many requests.
     pub(super) fn prevented(
         mut self,
-        leaves: &[Leaf],
+        sets: &[BTreeSet<Leaf>],
         line_of: impl Fn(Tid) -> LineOf,
     ) -> Option<(Vec<u64>, u64)> {
         if self.is_full {
@@ -82,10 +82,36 @@ impl Lines {
         }
         // Where no request was served at a leaf, nothing differs without it.
         let met: FxHashSet<Leaf> = self.cuts.iter().map(|(leaf, _)| *leaf).collect();
-        if !leaves.iter().any(|leaf| met.contains(leaf)) {
-            return Some((vec![0; leaves.len()], 0));
+        let asked: BTreeSet<Leaf> =
+            sets.iter().flatten().copied().filter(|leaf| met.contains(leaf)).collect();
+        if asked.is_empty() {
+            return Some((vec![0; sets.len()], 0));
         }
         self.jobs.sort_by_key(|job| job.arrival_ns);
+        let servers = self.queue_up(line_of);
+        let number_of: FxHashMap<Leaf, usize> = asked.iter().copied().zip(0..).collect();
+        let of_cut = |(leaf, ns): &(Leaf, u64)| (number_of.get(leaf).copied(), *ns);
+        let cuts: Vec<Cut> = self.cuts.iter().map(of_cut).collect();
+        let all_ns = self.time_ns(&cuts, &servers, &[]);
+        let mut known: FxHashMap<Vec<bool>, u64> = FxHashMap::default();
+        let mut saved_ns = |set: &BTreeSet<Leaf>| {
+            let without: Vec<bool> = asked.iter().map(|leaf| set.contains(leaf)).collect();
+            if !without.contains(&true) {
+                return 0;
+            }
+            if let Some(saved_ns) = known.get(&without) {
+                return *saved_ns;
+            }
+            let saved_ns = all_ns.saturating_sub(self.time_ns(&cuts, &servers, &without));
+            known.insert(without, saved_ns);
+            saved_ns
+        };
+        let each = sets.iter().map(&mut saved_ns).collect();
+        Some((each, saved_ns(&asked)))
+    }
+
+    /// Gives each request its line. Returns how many servers each line has.
+    fn queue_up(&mut self, line_of: impl Fn(Tid) -> LineOf) -> Vec<usize> {
         let mut numbers: FxHashMap<u64, usize> = FxHashMap::default();
         let mut of_process: FxHashMap<Tid, usize> = FxHashMap::default();
         let mut servers: Vec<usize> = Vec::new();
@@ -98,20 +124,11 @@ impl Lines {
                 number
             });
         }
-        let place = |leaf| leaves.iter().position(|asked| *asked == leaf);
-        let asked: FxHashMap<Leaf, Option<usize>> = met.iter().map(|leaf| (*leaf, place(*leaf))).collect();
-        let of_cut = |(leaf, ns): &(Leaf, u64)| (asked.get(leaf).copied().flatten(), *ns);
-        let cuts: Vec<Cut> = self.cuts.iter().map(of_cut).collect();
-        let time_ns = |without: Without| self.time_ns(&cuts, &servers, without);
-        let all_ns = time_ns(Without::None);
-        let saved_ns = |without| all_ns.saturating_sub(time_ns(without));
-        let without = |(number, leaf)| if met.contains(leaf) { saved_ns(Without::One(number)) } else { 0 };
-        let each = leaves.iter().enumerate().map(without).collect();
-        Some((each, saved_ns(Without::All)))
+        servers
     }
 
-    /// Time that all requests take together, if they are not at some leaves.
-    fn time_ns(&self, cuts: &[Cut], servers: &[usize], without: Without) -> u64 {
+    /// Time that all requests take together, if they are not at these leaves.
+    fn time_ns(&self, cuts: &[Cut], servers: &[usize], without: &[bool]) -> u64 {
         let mut free: Vec<BinaryHeap<Reverse<u64>>> =
             servers.iter().map(|count| std::iter::repeat_n(Reverse(0), (*count).max(1)).collect()).collect();
         let mut sum_ns = 0_u64;
@@ -126,24 +143,13 @@ impl Lines {
     }
 }
 
-/// Time at a leaf: which of those asked for (`None`: none of them), and how long.
+/// Time at a leaf: its number among those asked for (`None`: it is none of them), and how long.
 type Cut = (Option<usize>, u64);
 
-/// Which of the leaves asked for are left out.
-#[derive(Clone, Copy, Debug)]
-enum Without {
-    None,
-    One(usize),
-    All,
-}
-
 impl Job {
-    fn service_ns(&self, cuts: &[Cut], without: Without) -> u64 {
-        let is_cut = |leaf: Option<usize>| match without {
-            Without::None => false,
-            Without::One(number) => leaf == Some(number),
-            Without::All => leaf.is_some(),
-        };
+    /// How long it is served, if it is not at these leaves.
+    fn service_ns(&self, cuts: &[Cut], without: &[bool]) -> u64 {
+        let is_cut = |leaf: Option<usize>| leaf.and_then(|number| without.get(number)) == Some(&true);
         let cut_ns =
             cuts.iter().filter(|(leaf, _)| is_cut(*leaf)).fold(0_u64, |sum, (_, ns)| sum.saturating_add(*ns));
         self.service_ns.saturating_sub(cut_ns)
@@ -160,7 +166,7 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn prevented(lines: Lines, slots: usize) -> Option<(Vec<u64>, u64)> {
-        lines.prevented(&[FILE, SLEEP], |_| LineOf { line: 1, slots })
+        lines.prevented(&[[FILE].into(), [SLEEP].into()], |_| LineOf { line: 1, slots })
     }
 
     #[test]
@@ -172,7 +178,7 @@ mod tests {
             let at = (stall_ns > 0).then_some((FILE, stall_ns));
             lines.add(1, index * 10 * MS, 7 * MS + stall_ns, at.into_iter());
         }
-        let all_ns = lines.time_ns(&[], &[1], Without::None);
+        let all_ns = lines.time_ns(&[], &[1], &[]);
         let (each, together) = prevented(lines, 1).unwrap();
         assert_eq!(each, [all_ns - 200 * 7 * MS, 0]);
         assert_eq!(together, each[0]);
@@ -202,6 +208,18 @@ mod tests {
     }
 
     #[test]
+    fn leaves_that_are_one_cause_prevent_together_what_neither_does_alone() {
+        let mut lines = Lines::default();
+        lines.add(1, 0, 20 * MS, [(FILE, 10 * MS), (SLEEP, 10 * MS)].into_iter());
+        lines.add(1, 5 * MS, MS, std::iter::empty());
+        let both: BTreeSet<Leaf> = [FILE, SLEEP].into();
+        let (each, together) =
+            lines.prevented(&[[FILE].into(), both], |_| LineOf { line: 1, slots: 1 }).unwrap();
+        assert_eq!(each, [20 * MS, 35 * MS], "the second waits 15 ms of these");
+        assert_eq!(together, each[1]);
+    }
+
+    #[test]
     fn lines_of_processes_are_apart_or_one() {
         let stalled = || {
             let mut lines = Lines::default();
@@ -210,9 +228,9 @@ mod tests {
             lines.add(1, MS, MS, std::iter::empty());
             lines
         };
-        let apart = stalled().prevented(&[FILE], |tgid| LineOf { line: tgid.into(), slots: 1 });
+        let apart = stalled().prevented(&[[FILE].into()], |tgid| LineOf { line: tgid.into(), slots: 1 });
         assert_eq!(apart, Some((vec![19 * MS], 19 * MS)), "the second of the first process waits");
-        let one = stalled().prevented(&[FILE], |_| LineOf { line: 0, slots: 1 });
+        let one = stalled().prevented(&[[FILE].into()], |_| LineOf { line: 0, slots: 1 });
         assert_eq!(one, Some((vec![11 * MS], 11 * MS)), "the other server takes both, one after the other");
     }
 

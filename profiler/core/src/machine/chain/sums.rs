@@ -10,6 +10,7 @@ use crate::bounded::BoundedMap;
 use crate::event::Tid;
 use crate::machine::chain::follow::{by_phase, ran};
 use crate::machine::chain::leaves::{ChainStep, LeafShare};
+use crate::machine::chain::prevented;
 use crate::machine::chain::replay::{LineOf, Lines};
 use crate::machine::chain::settle::{Settled, unfollowed};
 use crate::machine::chain::settling::{SHORTEST_NS, Settling, TO_BE_SERVED, is_work, to_be_served_ns};
@@ -26,8 +27,6 @@ const MAX_CELLS: usize = 4096;
 const MAX_LISTED: usize = 128;
 /// Values kept of one endpoint at one leaf. Of more, every second one stays, then every fourth, and so on.
 const MAX_VALUES: usize = 1024;
-/// Leaves of which it is replayed what they prevent.
-const MAX_REPLAYED: usize = 12;
 /// Requests of which it is kept what they waited for longest.
 const MAX_OF_REQUESTS: usize = 128;
 /// Endpoints and leaves of which values are kept.
@@ -52,6 +51,8 @@ struct Row {
     longest: Option<LongestChain>,
     seen: Option<(u64, u32)>,
     place: Option<(u64, u32)>,
+    /// The endpoint whose requests have most of it, and how much.
+    victim: (u64, u32),
 }
 
 /// The longest single chain of a cell.
@@ -298,12 +299,15 @@ impl Sums {
             let thousandths =
                 self.spreads.get(&(endpoint, leaf)).map_or(0, |spread| spread.unusual(requests));
             let unusual_ns = u128::from(cell.ns) * u128::from(thousandths) / 1000;
-            let Row { time: row, longest, seen, place } = rows.entry((leaf, hops)).or_insert_with(|| Row {
-                time: LeafTime::new(leaf, hops),
-                longest: None,
-                seen: None,
-                place: None,
-            });
+            let Row { time: row, longest, seen, place, victim } =
+                rows.entry((leaf, hops)).or_insert_with(|| Row {
+                    time: LeafTime::new(leaf, hops),
+                    longest: None,
+                    seen: None,
+                    place: None,
+                    victim: (0, 0),
+                });
+            *victim = (*victim).max((cell.ns, endpoint));
             *seen = (*seen).max(cell.seen);
             *place = (*place).max(cell.place);
             row.held_ns = row.held_ns.saturating_add(cell.ns);
@@ -319,7 +323,8 @@ impl Sums {
                 *longest = Some(one);
             }
         }
-        let shown = |Row { time, longest, seen, place }: Row| LeafTime {
+        let shown = |Row { time, longest, seen, place, victim }: Row| LeafTime {
+            victim: Some(victim.1).filter(|endpoint| *endpoint > 0 && victim.0 >= time.held_ns / 2),
             example: longest.map(|one| example(one, endpoint_of, name_of)),
             seen: seen.map(|(_, number)| number),
             place: place.map(|(_, number)| number),
@@ -333,12 +338,14 @@ impl Sums {
         let other_ns = unlisted.iter().fold(self.other_ns, |sum, row| sum.saturating_add(row.held_ns));
         let mut of_requests: Vec<RequestWait> = self.longest.into_values().collect();
         of_requests.sort_unstable_by_key(|wait| wait.request);
-        let prevented_together_ns = prevent(self.lines, &mut leaves, line_of);
+        let replayed = prevented::note(self.lines, &mut leaves, line_of);
+        let (groups, prevented_together_ns) = replayed.unzip();
         Chains {
             request_ns: self.request_ns,
             broken: self.broken,
             leaves,
             other_ns,
+            groups: groups.unwrap_or_default(),
             prevented_together_ns,
             objects: Vec::new(),
             places: Vec::new(),
@@ -371,30 +378,6 @@ fn met_alone(endpoint: u32, request: &Request, (phase, ns): (Phase, u64)) -> Opt
     }
 }
 
-/// Notes what each of the costliest leaves prevents. Returns what all of them do together.
-fn prevent(lines: Lines, leaves: &mut [LeafTime], line_of: impl Fn(Tid) -> LineOf) -> Option<u64> {
-    let mut candidates: Vec<Leaf> = Vec::new();
-    for row in leaves.iter().filter(|row| row.leaf.kind != LeafKind::NotFollowed) {
-        if candidates.len() < MAX_REPLAYED && !candidates.contains(&row.leaf) {
-            candidates.push(row.leaf);
-        }
-    }
-    let (each, together_ns) = lines.prevented(&candidates, line_of)?;
-    let held_ns = |leaf: &Leaf| {
-        let rows = leaves.iter().filter(|row| row.leaf == *leaf);
-        rows.fold(0_u64, |sum, row| sum.saturating_add(row.held_ns))
-    };
-    let held: Vec<u64> = candidates.iter().map(held_ns).collect();
-    let together_ns = together_ns.max(held.iter().fold(0, |sum, ns| ns.saturating_add(sum)));
-    for ((leaf, ns), held_ns) in candidates.iter().zip(each).zip(held) {
-        // What holds a slot beside requests is in no line.
-        let prevented_ns = Some(ns.max(held_ns));
-        let rows = leaves.iter_mut().filter(|row| row.leaf == *leaf);
-        rows.for_each(|row| row.prevented_ns = prevented_ns);
-    }
-    Some(together_ns)
-}
-
 impl LeafTime {
     /// No time yet.
     const fn new(leaf: Leaf, hops: Hops) -> Self {
@@ -407,6 +390,7 @@ impl LeafTime {
             requests: 0,
             longest_ns: 0,
             is_shared_connection: false,
+            victim: None,
             seen: None,
             place: None,
             example: None,

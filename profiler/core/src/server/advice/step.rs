@@ -170,7 +170,18 @@ impl Part {
         self.changes.iter().any(|change| change.direction == Direction::Lower)
     }
 
-    fn moves(&self) -> impl Iterator<Item = Move> + '_ {
+    /// Whether it raises something that is worth as many as there are cores, and is so many.
+    pub(super) fn is_beyond(&self, cores: u64) -> bool {
+        let is_full = |change: &Change| {
+            let present = change.setting.present.as_ref().and_then(|present| present.parse::<u64>().ok());
+            change.limit == Some(Limit::Cores)
+                && change.direction == Direction::Raise
+                && present.is_some_and(|present| present >= cores)
+        };
+        self.changes.iter().any(is_full)
+    }
+
+    pub(super) fn moves(&self) -> impl Iterator<Item = Move> + '_ {
         self.changes.iter().filter_map(Change::moves).chain(self.moves.iter().copied())
     }
 }
@@ -322,11 +333,10 @@ impl Step {
         self.sentence(&parts)
     }
 
-    /// This step without its parts of which a move `is_against` something; `None`: nothing of it is left that
-    /// says what to do.
-    pub(super) fn without(&self, is_against: &impl Fn(Move) -> bool) -> Option<Self> {
+    /// This step without the parts that are out; `None`: nothing of it is left that says what to do.
+    pub(super) fn without(&self, is_out: &dyn Fn(&Part) -> bool) -> Option<Self> {
         let parts: Vec<(&'static str, Part)> =
-            self.parts.iter().filter(|(_, part)| !part.moves().any(is_against)).cloned().collect();
+            self.parts.iter().filter(|(_, part)| !is_out(part)).cloned().collect();
         if parts.len() == self.parts.len() {
             return Some(self.clone());
         }

@@ -1,0 +1,186 @@
+//! One cause: leaves that have something in common, with what they hold and prevent.
+//!
+//! In: the leaves of a window and the groups that were replayed. Out: [`Cause`].
+
+use crate::model::chain::{Chains, Group, Hops, LeafKind, LeafTime, Object, TakenBy};
+use crate::model::chain_group::Level;
+
+/// A level below is named while one value keeps such a part of the level above: a half.
+const PART_MIN: u64 = 2;
+
+/// What requests wait for or do, named as far down as one value is most of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cause {
+    /// Kind of its leaves. A CPU that another request had is computing.
+    pub kind: LeafKind,
+    /// Who had the CPU; of [`LeafKind::CpuTaken`] alone.
+    pub taken_by: Option<TakenBy>,
+    /// What is waited for; `None`: no object is most of it.
+    pub object: Option<Object>,
+    /// The endpoint for which the thread at the end worked, by its number in [`Chains::endpoints`], 0: for
+    /// none; `None`: no endpoint is most of it.
+    pub endpoint: Option<u32>,
+    /// The leaf with most of it, by its place in [`Chains::leaves`].
+    pub leaf: usize,
+    /// The way there.
+    pub path: Hops,
+    /// Where in Python, by the number of one of [`Chains::places`]; `None`: not known, or not one place.
+    pub place: Option<u32>,
+    /// What looks from outside saw, by its number in [`Chains::objects`]; `None`: none was taken, or they saw
+    /// different things.
+    pub seen: Option<u32>,
+    /// The endpoint whose requests wait, as above; `None`: several, or not known.
+    pub victim: Option<u32>,
+    /// Requests concerned, at least.
+    pub requests: u64,
+    /// The most that one of them has at it, in nanoseconds.
+    pub longest_ns: u64,
+    /// Request time there, in nanoseconds.
+    pub held_ns: u64,
+    /// The part of it that is waiting through somebody else.
+    pub inflicted_ns: u64,
+    /// Request time that would not have been without it; `None`: not replayed.
+    pub prevented_ns: Option<u64>,
+    /// Only one at a time gets on there: more slots, threads or processes would wait as well.
+    pub is_serial: bool,
+}
+
+/// Whether this time is waiting through somebody else: a hop, or a leaf that somebody else makes.
+pub(super) fn is_inflicted(time: &LeafTime) -> bool {
+    !time.hops.is_empty()
+        || matches!(
+            time.leaf.kind,
+            LeafKind::CpuTaken
+                | LeafKind::StoodStill
+                | LeafKind::NotReleased
+                | LeafKind::FileLock
+                | LeafKind::KernelLock
+                | LeafKind::NoThread
+                | LeafKind::Upgraded
+                | LeafKind::Stream
+        )
+}
+
+/// What is measured of a leaf to find the largest.
+pub(super) type Measure = fn(&LeafTime) -> u64;
+
+/// Its waiting through somebody else, in nanoseconds.
+pub(super) fn inflicted_of(time: &LeafTime) -> u64 {
+    if is_inflicted(time) { time.held_ns } else { 0 }
+}
+
+/// Sum over the leaves of a group, in nanoseconds.
+pub(super) fn sum(chains: &Chains, group: &Group, measure: Measure) -> u64 {
+    let rows = chains.leaves.iter().filter(|row| group.has(&row.leaf));
+    rows.fold(0, |sum, row| sum.saturating_add(measure(row)))
+}
+
+/// All groups of a level within a coarser one.
+pub(super) fn within(chains: &Chains, level: Level, parent: Option<&Group>) -> Vec<Group> {
+    let rows = chains.leaves.iter().filter(|row| parent.is_none_or(|group| group.has(&row.leaf)));
+    let mut groups: Vec<Group> = rows.filter_map(|row| Group::of(&row.leaf, level)).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups
+}
+
+impl Cause {
+    /// The group as a cause, named as far down as one value has half of the level above, by `weigh`.
+    pub(super) fn of(
+        chains: &Chains,
+        group: Group,
+        measure: Measure,
+        weigh: &impl Fn(&Group) -> u64,
+    ) -> Option<Self> {
+        // What is named, and what is told of it: a finer group may prevent waiting that is held elsewhere.
+        let (mut named, mut group) = (group, group);
+        for level in [Level::Object, Level::Endpoint] {
+            let finer = within(chains, level, Some(&named)).into_iter();
+            let Some(best) = finer.max_by_key(|group| (weigh(group), std::cmp::Reverse(*group))) else {
+                break;
+            };
+            if weigh(&best).saturating_mul(PART_MIN) < weigh(&named) {
+                break;
+            }
+            named = best;
+            let (part_ns, whole_ns) = (sum(chains, &best, measure), sum(chains, &group, measure));
+            if part_ns.saturating_mul(PART_MIN) >= whole_ns {
+                group = best;
+            }
+        }
+        let rows = || chains.leaves.iter().enumerate().filter(|(_, row)| group.has(&row.leaf));
+        let (leaf, first) = rows().max_by_key(|(at, row)| (measure(row), std::cmp::Reverse(*at)))?;
+        let measured_ns = sum(chains, &group, measure);
+        let serial = rows().filter(|(_, row)| row.is_serial());
+        let serial_ns = serial.fold(0_u64, |sum, (_, row)| sum.saturating_add(measure(row)));
+        let most = |of: &dyn Fn(&LeafTime) -> Option<u32>| {
+            let with = rows().filter_map(|(_, row)| Some((of(row)?, measure(row))));
+            most_of(with, measured_ns)
+        };
+        let endpoint_of =
+            |row: &LeafTime| Group::of(&row.leaf, Level::Endpoint).and_then(|group| group.endpoint);
+        Some(Self {
+            kind: named.kind,
+            taken_by: named.taken_by,
+            object: named.object.filter(|object| *object != Object::Unknown),
+            endpoint: named.endpoint.or_else(|| most(&endpoint_of)),
+            leaf,
+            path: first.hops,
+            place: place_of(chains, &named),
+            seen: seen_of(chains, &named),
+            victim: most(&|row| row.victim),
+            requests: rows().map(|(_, row)| row.requests).max().unwrap_or(0),
+            longest_ns: rows().map(|(_, row)| row.longest_ns).max().unwrap_or(0),
+            held_ns: sum(chains, &group, |row| row.held_ns),
+            inflicted_ns: sum(chains, &group, inflicted_of),
+            prevented_ns: prevented_ns(chains, &named),
+            is_serial: serial_ns.saturating_mul(PART_MIN) >= measured_ns,
+        })
+    }
+
+    /// Its leaf.
+    pub fn time<'a>(&self, chains: &'a Chains) -> Option<&'a LeafTime> {
+        chains.leaves.get(self.leaf)
+    }
+}
+
+/// The place in Python with at least half of what a group holds.
+fn place_of(chains: &Chains, group: &Group) -> Option<u32> {
+    let rows = chains.leaves.iter().filter(|row| group.has(&row.leaf));
+    let with_place = rows.filter_map(|row| Some((row.place?, row.held_ns)));
+    most_of(with_place, sum(chains, group, |row| row.held_ns))
+}
+
+/// What was seen in at least half of the looks at a group, by how long it is held.
+fn seen_of(chains: &Chains, group: &Group) -> Option<u32> {
+    let rows = chains.leaves.iter().filter(|row| group.has(&row.leaf));
+    let with_look: Vec<(u32, u64)> = rows.filter_map(|row| Some((row.seen?, row.held_ns))).collect();
+    let looked_at_ns = with_look.iter().fold(0, |sum: u64, (_, held_ns)| sum.saturating_add(*held_ns));
+    most_of(with_look.into_iter(), looked_at_ns)
+}
+
+/// The value that has at least half of `whole`.
+fn most_of(values: impl Iterator<Item = (u32, u64)>, whole: u64) -> Option<u32> {
+    let mut sums: Vec<(u32, u64)> = Vec::new();
+    for (value, part) in values {
+        match sums.iter_mut().find(|(known, _)| *known == value) {
+            Some((_, sum)) => *sum = sum.saturating_add(part),
+            None => sums.push((value, part)),
+        }
+    }
+    let (value, sum) = sums.into_iter().max_by_key(|(value, sum)| (*sum, std::cmp::Reverse(*value)))?;
+    (sum.saturating_mul(PART_MIN) >= whole).then_some(value)
+}
+
+/// What a group prevents; of one that was not replayed it is at least what it holds.
+fn prevented_ns(chains: &Chains, group: &Group) -> Option<u64> {
+    chains.groups.iter().find(|one| one.group == *group).map(|one| one.prevented_ns)
+}
+
+/// Waiting through somebody else that would not have been without a group, in nanoseconds: what it prevents
+/// beside the time that requests are at it themselves.
+pub(super) fn relieved_ns(chains: &Chains, group: &Group) -> u64 {
+    let itself_ns = sum(chains, group, |row| if is_inflicted(row) { 0 } else { row.held_ns });
+    let prevented_ns = prevented_ns(chains, group).unwrap_or(0).saturating_sub(itself_ns);
+    prevented_ns.max(sum(chains, group, inflicted_of))
+}

@@ -1,0 +1,174 @@
+//! Verdicts on leaves that are made up.
+
+use super::*;
+use crate::model::chain::{Chains, Group, GroupPrevented, Hops, Leaf, LeafTime, Object, TakenBy};
+use crate::model::chain_group::Level;
+use crate::phase::Phase;
+
+const SECOND: u64 = 1_000_000_000;
+
+fn row(leaf: Leaf, hops: &[Phase], held_ns: u64) -> LeafTime {
+    let way = hops.iter().fold(Hops::default(), |way, hop| way.with(*hop).unwrap());
+    LeafTime {
+        leaf,
+        hops: way,
+        held_ns,
+        unusual_ns: 0,
+        prevented_ns: None,
+        requests: 20,
+        longest_ns: held_ns / 20,
+        victim: Some(1),
+        is_shared_connection: false,
+        seen: None,
+        place: None,
+        example: None,
+    }
+}
+
+fn snapshot(leaves: Vec<LeafTime>) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    snapshot.requests.completed = 100;
+    let request_ns = leaves.iter().map(|row| row.held_ns).sum();
+    let endpoints = ["", "GET /fast", "GET /slow"].map(str::to_owned).to_vec();
+    snapshot.chains = Chains { request_ns, leaves, endpoints, ..Chains::default() };
+    snapshot
+}
+
+/// What a group prevents, by a replay.
+fn prevents(snapshot: &mut Snapshot, leaf: &Leaf, prevented_ns: u64) {
+    for level in Level::ALL {
+        let group = Group::of(leaf, level).unwrap();
+        snapshot.chains.groups.push(GroupPrevented { group, prevented_ns });
+    }
+}
+
+const BACK_END: Leaf =
+    Leaf { object: Object::Peer { port: 5432 }, endpoint: 2, ..Leaf::of(LeafKind::BackEnd) };
+const SLEEP: Leaf = Leaf { endpoint: 2, ..Leaf::of(LeafKind::Sleep) };
+const COMPUTING: Leaf = Leaf { endpoint: 1, ..Leaf::of(LeafKind::Computing) };
+
+#[test]
+fn what_stands_behind_a_queue_is_named_with_who_is_at_it_and_who_waits() {
+    let queue = [Phase::AcceptQueue];
+    let verdict = of(
+        &snapshot(vec![
+            row(BACK_END, &queue, 6 * SECOND),
+            row(BACK_END, &[], 3 * SECOND),
+            row(COMPUTING, &[], SECOND),
+        ]),
+        &[],
+    );
+    let cause = verdict.cause().unwrap();
+    assert_eq!((verdict.pattern, cause.kind), (Pattern::WaitsFor, LeafKind::BackEnd));
+    assert_eq!((cause.object, cause.endpoint), (Some(Object::Peer { port: 5432 }), Some(2)));
+    assert_eq!((cause.victim, cause.is_serial), (Some(1), false));
+    assert_eq!((cause.held_ns, cause.inflicted_ns), (9 * SECOND, 6 * SECOND));
+    assert!(cause.path.iter().eq(queue));
+    assert_eq!(verdict.inflicted_ns, 6 * SECOND);
+}
+
+#[test]
+fn the_cause_is_what_prevents_most_of_the_waiting_and_not_what_holds_most() {
+    // One of four threads hangs in a child; the others ask a back end.
+    let child = Leaf { endpoint: 2, ..Leaf::of(LeafKind::Child) };
+    let queue = [Phase::PoolWait];
+    let mut snapshot = snapshot(vec![
+        row(BACK_END, &queue, 6 * SECOND),
+        row(child, &queue, 2 * SECOND),
+        row(child, &[], 2 * SECOND),
+    ]);
+    prevents(&mut snapshot, &child, 9 * SECOND);
+    prevents(&mut snapshot, &BACK_END, 6 * SECOND);
+    let verdict = of(&snapshot, &[]);
+    assert_eq!(verdict.cause().map(|cause| cause.kind), Some(LeafKind::Child));
+    assert_eq!(verdict.cause().and_then(|cause| cause.prevented_ns), Some(9 * SECOND));
+}
+
+#[test]
+fn what_requests_do_themselves_is_said_and_accuses_nobody() {
+    let verdict = of(&snapshot(vec![row(BACK_END, &[], 9 * SECOND), row(COMPUTING, &[], SECOND)]), &[]);
+    assert_eq!(verdict.pattern, Pattern::TakesAsLong);
+    assert!(!verdict.pattern.is_wrong() && verdict.advice.is_empty());
+    // Of several small things none is named.
+    let leaves = [BACK_END, SLEEP, COMPUTING].map(|leaf| row(leaf, &[], SECOND));
+    assert_eq!(of(&snapshot(leaves.to_vec()), &[]).pattern, Pattern::Healthy);
+}
+
+#[test]
+fn a_little_waiting_is_nobodys_fault() {
+    let queue = [Phase::AcceptQueue];
+    // A twentieth of request time.
+    let few = vec![row(SLEEP, &queue, SECOND), row(COMPUTING, &[], 19 * SECOND)];
+    assert!(!of(&snapshot(few), &[]).pattern.is_wrong());
+    // Half of it, for a millisecond each.
+    let short = vec![row(SLEEP, &queue, SECOND / 50), row(COMPUTING, &[], SECOND / 50)];
+    assert!(!of(&snapshot(short), &[]).pattern.is_wrong());
+}
+
+#[test]
+fn without_a_single_cause_the_two_or_three_are_named_that_have_a_fifth_each() {
+    let queue = [Phase::AcceptQueue];
+    let file = Leaf { endpoint: 2, ..Leaf::of(LeafKind::File) };
+    let leaves = [(BACK_END, 4), (SLEEP, 4), (file, 1)];
+    let verdict = of(&snapshot(leaves.map(|(leaf, held)| row(leaf, &queue, held * SECOND)).to_vec()), &[]);
+    assert_eq!(verdict.pattern, Pattern::Several);
+    let kinds: Vec<LeafKind> = verdict.causes.iter().map(|cause| cause.kind).collect();
+    assert_eq!(kinds, [LeafKind::BackEnd, LeafKind::Sleep]);
+}
+
+#[test]
+fn where_chains_were_not_followed_nobody_is_accused() {
+    let unseen = Leaf::not_followed(NotFollowed::Holder);
+    let verdict =
+        of(&snapshot(vec![row(unseen, &[Phase::LockWait], 9 * SECOND), row(COMPUTING, &[], SECOND)]), &[]);
+    assert_eq!((verdict.pattern, verdict.not_followed), (Pattern::NotSeen, Some(NotFollowed::Holder)));
+    assert!(!verdict.pattern.is_wrong());
+}
+
+#[test]
+fn a_cpu_that_other_requests_have_is_their_computing() {
+    let taken = Leaf {
+        taken_by: Some(TakenBy::Request { endpoint: 2 }),
+        endpoint: 1,
+        ..Leaf::of(LeafKind::CpuTaken)
+    };
+    let verdict = of(&snapshot(vec![row(taken, &[], 9 * SECOND)]), &[]);
+    assert_eq!(verdict.pattern, Pattern::Computes);
+    assert_eq!(
+        verdict.cause().map(|cause| (cause.kind, cause.endpoint)),
+        Some((LeafKind::Computing, Some(2)))
+    );
+    let by_quota = Leaf { taken_by: Some(TakenBy::Quota), ..taken };
+    let verdict = of(&snapshot(vec![row(by_quota, &[], 9 * SECOND)]), &[]);
+    assert_eq!(verdict.pattern, Pattern::CpuTaken);
+    assert!(verdict.advice.to_string().contains("CPU limit"), "{}", verdict.advice);
+}
+
+#[test]
+fn more_slots_are_no_order_where_it_is_not_known_that_they_help() {
+    let on_the_way = |leaf, hops: &[Phase]| {
+        let verdict = of(&snapshot(vec![row(leaf, hops, 9 * SECOND)]), &[]);
+        assert!(verdict.pattern.is_wrong() && !verdict.advice.is_empty());
+        assert!(verdict.advice.changes().is_empty(), "{}", verdict.advice);
+        verdict.advice.to_string()
+    };
+    assert!(on_the_way(BACK_END, &[Phase::PoolWait]).contains("help only if it answers as fast"));
+    for serial in [[Phase::PoolWait, Phase::LockWait], [Phase::PoolWait, Phase::LoopWait]] {
+        assert!(!on_the_way(BACK_END, &serial).contains("threads help"));
+    }
+}
+
+#[test]
+fn nobody_is_served_where_no_request_was_answered() {
+    let lock = Leaf {
+        unreleased: Some(crate::model::chain::Unreleased::NobodyCould),
+        ..Leaf::of(LeafKind::NotReleased)
+    };
+    let mut snapshot = snapshot(vec![row(lock, &[Phase::LockWait], 90 * SECOND)]);
+    snapshot.requests.completed = 0;
+    let verdict = of(&snapshot, &[]);
+    assert!(verdict.is_nobody_served);
+    assert_eq!(verdict.pattern, Pattern::NotReleased);
+    assert!(verdict.advice.to_string().starts_with("Restart the process"));
+    assert_eq!(of(&Snapshot::default(), &[]).pattern, Pattern::NoRequests);
+}

@@ -1,0 +1,287 @@
+//! The verdict in words: one sentence, and what to change.
+//!
+//! In: a verdict, its snapshot, the findings. Out: text for people; names in it are hostile input.
+
+mod clause;
+
+use profiler_core::finding::{Answer, Finding, RULES};
+use profiler_core::model::Snapshot;
+use profiler_core::model::chain::{LeafKind, Unreleased};
+use profiler_core::phase::Phase;
+use profiler_core::server::advice::capital;
+use profiler_core::verdict::{Cause, Failed, Pattern, Verdict, pattern_of};
+
+use super::escape::Charset;
+use super::{chain_words, summary, unit};
+
+/// What a report begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Headline {
+    /// Something is wrong: the cause, and what to change, each as the start of a sentence without its end.
+    /// `finding`: with whose advice that is.
+    Wrong { finding: Option<&'static str>, cause: String, change: String },
+    /// Nothing is.
+    Healthy(String),
+    /// There was no request.
+    NoTraffic(String),
+    /// Nothing was found, and that is not certain.
+    Unsure(String),
+}
+
+/// The verdict as the first lines of a report.
+pub(crate) fn headline(snapshot: &Snapshot, findings: &[Finding]) -> Headline {
+    let verdict = profiler_core::verdict::of(snapshot, findings);
+    let sentence = sentence(snapshot, findings, &verdict);
+    match verdict.pattern {
+        Pattern::NoRequests => Headline::NoTraffic(format!("{sentence}.")),
+        Pattern::NotSeen | Pattern::Undecided => Headline::Unsure(format!("{sentence}.")),
+        Pattern::TakesAsLong | Pattern::Healthy => Headline::Healthy(format!("{sentence}.")),
+        _ => {
+            let change = change(&verdict);
+            Headline::Wrong { finding: verdict.finding, cause: sentence, change }
+        }
+    }
+}
+
+/// One sentence without its end.
+pub(crate) fn sentence(snapshot: &Snapshot, findings: &[Finding], verdict: &Verdict) -> String {
+    let said = Said { snapshot, verdict };
+    let mut text = match (verdict.pattern, verdict.cause()) {
+        (Pattern::Failures, cause) => return said.failures(cause),
+        (Pattern::Slowest, Some(cause)) => said.slowest(cause),
+        (Pattern::TakesAsLong, Some(cause)) => said.takes_as_long(cause),
+        (Pattern::Several, _) => said.several(),
+        (pattern, Some(cause)) => said.inflicted(pattern, cause),
+        (pattern, None) => return said.without_cause(pattern, findings),
+    };
+    if verdict.is_nobody_served && verdict.pattern.is_wrong() {
+        text = format!("Nobody is served: {text}");
+    }
+    text.extend(verdict.failed.iter().take(1).map(|failed| format!("; {}", title(failed))));
+    text
+}
+
+struct Said<'a> {
+    snapshot: &'a Snapshot,
+    verdict: &'a Verdict,
+}
+
+impl Said<'_> {
+    /// `GET /page waits for a free thread, up to 4.9 s, because GET /export waits for the back end port 5432
+    /// at shop/db.py:3 query`.
+    fn inflicted(&self, pattern: Pattern, cause: &Cause) -> String {
+        let (who, waits) = self.victim(cause);
+        let longest = shown(cause.longest_ns);
+        let first = cause.path.iter().next();
+        // Who waits for a lock on a file has no other way there.
+        let first = first.filter(|hop| !(cause.kind == LeafKind::FileLock && *hop == Phase::FileWait));
+        let hop = first.map(|hop| self.hop(hop));
+        let leaf = match pattern {
+            Pattern::StoodStill => self.leaf(cause),
+            Pattern::NotReleased => return self.not_released(cause),
+            Pattern::CpuTaken => {
+                let leaf = self.leaf(cause);
+                return format!("{who} {waits} for a CPU, up to {longest}: {leaf}{}", self.share(cause));
+            }
+            _ if !cause.path.is_empty()
+                && cause.endpoint.is_some_and(|number| number > 0 && cause.victim == Some(number)) =>
+            {
+                format!("another of them {}", self.leaf(cause))
+            }
+            _ => format!("{} {}", self.actor(cause), self.leaf(cause)),
+        };
+        match hop {
+            Some(hop) => format!("{who} {waits} {hop}, up to {longest}, because {leaf}{}", self.share(cause)),
+            // It waits itself, for what somebody else has.
+            None if pattern == Pattern::WaitsFor => {
+                format!(
+                    "{} {}, up to {longest}{}",
+                    capital(&self.actor(cause)),
+                    self.leaf(cause),
+                    self.share(cause)
+                )
+            }
+            None => format!("{who} {waits}, up to {longest}: {leaf}{}", self.share(cause)),
+        }
+    }
+
+    fn not_released(&self, cause: &Cause) -> String {
+        let (who, waits) = self.victim(cause);
+        let grade = cause.time(&self.snapshot.chains).and_then(|time| time.leaf.unreleased);
+        let what = match grade {
+            Some(Unreleased::Cycle) => "in a circle: each for what the next one has",
+            Some(Unreleased::NobodyCould) => "for a lock that nobody can release",
+            _ => "for a lock that was not released while it was watched",
+        };
+        let longest = shown(cause.longest_ns);
+        let path = cause.path.iter().next().filter(|hop| *hop != Phase::LockWait).map(|hop| self.hop(hop));
+        let path = path.map(|hop| format!(" {hop}, behind threads that wait")).unwrap_or_default();
+        format!("{who} {waits}{path} {what}{}, up to {longest}{}", self.line(cause), self.share(cause))
+    }
+
+    fn several(&self) -> String {
+        let whole_ns = self.verdict.inflicted_ns;
+        let each = self.verdict.causes.iter().map(|cause| {
+            let held = unit::percent(summary::ratio(cause.inflicted_ns, whole_ns));
+            format!("{} ({held})", self.does(cause))
+        });
+        let each: Vec<String> = each.collect();
+        let waited = unit::percent(summary::ratio(whole_ns, self.snapshot.chains.request_ns));
+        let of = format!("{waited} of request time is waiting for one another, without a single cause");
+        if each.is_empty() { capital(&of) } else { format!("{}: {}", capital(&of), each.join("; ")) }
+    }
+
+    fn slowest(&self, cause: &Cause) -> String {
+        let total = &self.snapshot.requests.total;
+        let slowest_ns = total.quantile_ns(0.99).max(cause.longest_ns);
+        let [typical, slowest] = [total.quantile_ns(0.5), slowest_ns].map(shown);
+        let what = if cause.inflicted_ns.saturating_mul(2) >= cause.held_ns {
+            self.inflicted(pattern_of(cause.kind), cause)
+        } else {
+            self.does(cause)
+        };
+        format!("Typical requests are well ({typical}), the slowest are not (up to {slowest}): {what}")
+    }
+
+    fn takes_as_long(&self, cause: &Cause) -> String {
+        let held = unit::percent(summary::ratio(cause.held_ns, self.snapshot.chains.request_ns));
+        format!("No request waits for another; {held} of request time: {}", self.does(cause))
+    }
+
+    fn failures(&self, cause: Option<&Cause>) -> String {
+        let first: Vec<String> = self.verdict.failed.iter().take(2).map(title).collect();
+        let behind =
+            cause.filter(|_| self.verdict.failed.first().is_some_and(|failed| failed.is_behind_wait));
+        let behind = behind.map(|cause| format!("; {}", self.does(cause)));
+        format!("Requests fail: {}{}", first.join("; "), behind.unwrap_or_default())
+    }
+
+    fn without_cause(&self, pattern: Pattern, findings: &[Finding]) -> String {
+        let healthy = findings.iter().find(|finding| finding.id == summary::HEALTHY);
+        match pattern {
+            Pattern::NoRequests => {
+                "No request was seen in the window: nothing can be said. Is this the right \
+                                    process, and is there traffic? A longer --duration may help"
+                    .to_owned()
+            }
+            Pattern::NotSeen => {
+                let why = self.verdict.not_followed.map(chain_words::of_reason).unwrap_or_default();
+                let chains = &self.snapshot.chains;
+                let unseen = chains.leaves.iter().filter(|row| row.leaf.kind == LeafKind::NotFollowed);
+                let unseen_ns = unseen.fold(0_u64, |sum, row| sum.saturating_add(row.held_ns));
+                let unseen = unit::percent(summary::ratio(unseen_ns, chains.request_ns));
+                format!("For {unseen} of request time it was not seen for whom requests waited ({why})")
+            }
+            Pattern::Undecided => {
+                let reason = self.verdict.reason.as_deref().unwrap_or_default();
+                format!("Nothing wrong found, but that is not certain: {reason}")
+            }
+            _ => healthy.filter(|finding| finding.answer == Answer::Present).map_or_else(
+                || "No request waits for another".to_owned(),
+                |finding| finding.sentence.trim_end_matches('.').to_owned(),
+            ),
+        }
+    }
+
+    /// Who waits, with its verb.
+    fn victim(&self, cause: &Cause) -> (String, &'static str) {
+        match cause.victim.and_then(|number| self.snapshot.chains.endpoint(number)) {
+            Some(endpoint) if !endpoint.is_empty() => (endpoint.to_owned(), "waits"),
+            _ => ("Requests".to_owned(), "wait"),
+        }
+    }
+
+    /// Whoever is at the leaf.
+    fn actor(&self, cause: &Cause) -> String {
+        let chains = &self.snapshot.chains;
+        let endpoint = cause.endpoint.and_then(|number| chains.endpoint(number));
+        if let Some(endpoint) = endpoint.filter(|endpoint| !endpoint.is_empty()) {
+            return endpoint.to_owned();
+        }
+        match (cause.endpoint, cause.time(chains)) {
+            // For none: a thread of the server, or of the application.
+            (Some(0), Some(time)) if !cause.path.is_empty() => {
+                let last = time.example.as_ref().and_then(|example| example.hops.last());
+                match last.filter(|hop| hop.tid > 0) {
+                    Some(hop) => format!("thread {} ({})", hop.tid, hop.comm),
+                    None => "a thread without a request".to_owned(),
+                }
+            }
+            _ => "a request".to_owned(),
+        }
+    }
+
+    /// Who does what.
+    fn does(&self, cause: &Cause) -> String {
+        match cause.kind {
+            LeafKind::CpuTaken => format!("{} wait for a CPU: {}", self.actor(cause), self.leaf(cause)),
+            LeafKind::StoodStill | LeafKind::NoThread => self.leaf(cause),
+            _ => format!("{} {}", self.actor(cause), self.leaf(cause)),
+        }
+    }
+
+    /// What it does there, with its line.
+    fn leaf(&self, cause: &Cause) -> String {
+        format!("{}{}", clause::of(self.snapshot, cause), self.line(cause))
+    }
+
+    fn line(&self, cause: &Cause) -> String {
+        // The innermost alone: the report has the way to it.
+        let line = cause.place.and_then(|place| chain_words::own_line_at(&self.snapshot.chains, place));
+        line.map(|line| format!(" at {line}")).unwrap_or_default()
+    }
+
+    fn share(&self, cause: &Cause) -> String {
+        let request_ns = self.snapshot.chains.request_ns;
+        let inflicted = unit::percent(summary::ratio(cause.inflicted_ns, request_ns));
+        format!(" ({inflicted} of request time)")
+    }
+
+    /// What a hop is a wait for.
+    fn hop(&self, hop: Phase) -> String {
+        match hop {
+            Phase::AcceptQueue => "to be accepted".to_owned(),
+            Phase::PoolWait => format!("for a free {}", clause::slot(self.snapshot)),
+            Phase::LoopWait => "for the event loop".to_owned(),
+            Phase::GilWait => "for the GIL".to_owned(),
+            Phase::LockWait => "for a lock".to_owned(),
+            Phase::BackendWait => "for this server itself".to_owned(),
+            Phase::FileWait => "for a file".to_owned(),
+            Phase::ChildWait => "for a child process".to_owned(),
+            Phase::RunQueue => "for a CPU".to_owned(),
+            other => format!("in {}", other.name()),
+        }
+    }
+}
+
+fn shown(duration_ns: u64) -> String {
+    unit::duration(duration_ns, Charset::Unicode)
+}
+
+/// A failure in words.
+fn title(failed: &Failed) -> String {
+    let title = RULES.iter().find(|rule| rule.id == failed.finding).map_or(failed.finding, |rule| rule.title);
+    format!("{title} ({})", unit::count(failed.count))
+}
+
+/// What to change first, without its end; empty: nothing.
+pub(crate) fn change(verdict: &Verdict) -> String {
+    verdict.advice.imperative()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    #[test]
+    fn what_is_worth_knowing_and_nothing_wrong_changes_no_headline() {
+        let (snapshot, mut findings) = fixture::healthy();
+        let before = headline(&snapshot, &findings);
+        assert!(matches!(before, Headline::Healthy(_)), "{before:?}");
+        let healthy = findings.iter().find(|finding| finding.id == summary::HEALTHY).unwrap();
+        let notice = Finding { id: "workers-replaced", ..healthy.clone() };
+        findings.push(notice);
+        assert_eq!(headline(&snapshot, &findings), before);
+    }
+}

@@ -1,0 +1,95 @@
+//! What somebody does at a leaf, as the end of a sentence that begins with who it is.
+//!
+//! In: a cause. Out: `waits for the back end port 5432`.
+
+use profiler_core::model::Snapshot;
+use profiler_core::model::chain::{Held, LeafKind, LeafTime, TakenBy};
+use profiler_core::phase::Phase;
+use profiler_core::server::kind_named;
+use profiler_core::verdict::Cause;
+
+use crate::report::chain_words;
+
+/// What a slot of this server is called.
+pub(super) fn slot(snapshot: &Snapshot) -> &'static str {
+    let server = &snapshot.server;
+    // Beside event loops, what a request waits for is a thread of a pool.
+    if snapshot.slots.are_loops() { "thread" } else { kind_named(&server.name).slot_noun(server) }
+}
+
+/// What is done at the leaf of a cause. Hostile input.
+pub(super) fn of(snapshot: &Snapshot, cause: &Cause) -> String {
+    let chains = &snapshot.chains;
+    let time = cause.time(chains);
+    let object = chain_words::object_of(chains, cause, chain_words::Length::Short);
+    let with = |words: &str| match &object {
+        Some(object) => format!("{words} {object}"),
+        None => words.to_owned(),
+    };
+    let or = |words: &str, alone: &str| match &object {
+        Some(_) => with(words),
+        None => alone.to_owned(),
+    };
+    let since = time.is_some_and(|time| time.leaf.since_before);
+    let mut clause = match cause.kind {
+        LeafKind::Computing => match time.and_then(|time| chain_words::system_call(&time.leaf)) {
+            Some(call) => format!("computes in {call}"),
+            None => "computes".to_owned(),
+        },
+        LeafKind::Spinning => "spins in calls that return at once".to_owned(),
+        LeafKind::Reading => "reads what its client sent".to_owned(),
+        LeafKind::Writing => "writes the response".to_owned(),
+        LeafKind::BackEnd => or("waits for the back end at", "waits for back ends"),
+        LeafKind::NameServer => or("waits for the name server at", "waits for a name server"),
+        LeafKind::Client if cause.endpoint == Some(0) => "waits for a client".to_owned(),
+        LeafKind::Client => "waits for its client".to_owned(),
+        LeafKind::Child => with("waits for a child process"),
+        LeafKind::File => or("waits for the file", "waits for files"),
+        LeafKind::FileLock => or("waits for the lock on", "waits for a lock on a file"),
+        LeafKind::Pipe => or("waits for the other end of", "waits for the other end of a pipe"),
+        LeafKind::PageFault => or("waits for memory of", "waits for memory"),
+        LeafKind::KernelLock => "waits for a lock inside the kernel".to_owned(),
+        LeafKind::Sleep => "sleeps on purpose".to_owned(),
+        LeafKind::StoodStill => stood_still(time),
+        LeafKind::NotReleased => "waits for a lock".to_owned(),
+        LeafKind::CpuTaken => taken(snapshot, cause),
+        LeafKind::NoThread => "nobody is there to serve".to_owned(),
+        LeafKind::Upgraded => "serves a WebSocket or a tunnel".to_owned(),
+        LeafKind::Stream => "serves a stream of events".to_owned(),
+        LeafKind::FrontEnd => "is in the front end".to_owned(),
+        LeafKind::NotFollowed => "does what was not seen".to_owned(),
+    };
+    if time.is_some_and(|time| time.is_shared_connection) {
+        clause.push_str(", on one connection that several processes read from");
+    }
+    let keeps_gil = cause.kind != LeafKind::Computing && cause.path.iter().any(|hop| hop == Phase::GilWait);
+    if keeps_gil {
+        clause.push_str(" and keeps the GIL meanwhile");
+    }
+    if since {
+        clause.push_str(", since before the trace");
+    }
+    clause
+}
+
+fn stood_still(time: Option<&LeafTime>) -> String {
+    let held = time.and_then(|time| time.leaf.held).map(|held| match held {
+        Held::Stopped => ", stopped by a signal",
+        Held::Traced => ", stopped by a tracer",
+        Held::Frozen => ", frozen with its cgroup",
+        Held::MemoryHigh => ", held by memory.high",
+    });
+    format!("the process stood still{}", held.unwrap_or_default())
+}
+
+fn taken(snapshot: &Snapshot, cause: &Cause) -> String {
+    let name = cause.taken_by.and_then(|by| chain_words::taken_by(&snapshot.chains, by));
+    match (cause.taken_by, name.filter(|name| !name.is_empty())) {
+        (Some(TakenBy::Quota), _) => "its CPU quota was used up".to_owned(),
+        (Some(TakenBy::Hypervisor), _) => "the hypervisor gave it to others".to_owned(),
+        (Some(TakenBy::Thread), _) => "the server's threads without a request had it".to_owned(),
+        (Some(TakenBy::Program { .. }), Some(name)) => format!("the program {name} had it"),
+        (Some(TakenBy::Program { .. }), None) => "another program had it".to_owned(),
+        _ => "who had it is not known".to_owned(),
+    }
+}
