@@ -11,7 +11,7 @@ use profiler_core::finding::threshold::Thresholds;
 use profiler_core::finding::{Answer, Finding};
 use profiler_core::model::Snapshot;
 use profiler_core::model::request::Request;
-use profiler_core::verdict;
+use profiler_core::verdict::{self, Verdict};
 use tokio::sync::oneshot;
 
 use super::counts::Counts;
@@ -50,6 +50,8 @@ pub struct View {
     pub snapshot: Snapshot,
     /// What the rules say.
     pub findings: Vec<Finding>,
+    /// What stands behind requests' waiting.
+    pub verdict: Verdict,
     /// The newest requests that ended in it.
     pub requests: Vec<Arc<Request>>,
 }
@@ -58,7 +60,8 @@ impl View {
     /// Evaluates a window.
     pub fn new(snapshot: Snapshot, requests: Vec<Arc<Request>>) -> Self {
         let findings = verdict::findings(&snapshot, &Thresholds::default());
-        Self { snapshot, findings, requests }
+        let verdict = verdict::of(&snapshot, &findings);
+        Self { snapshot, findings, verdict, requests }
     }
 }
 

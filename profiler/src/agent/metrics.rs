@@ -4,6 +4,8 @@
 //! up as long as the agent lives. No label holds an address. What came from a traced process is one line of
 //! bounded width.
 
+mod verdict;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -280,6 +282,7 @@ impl Metrics {
     fn findings(&self, out: &mut Out<'_, '_>) -> fmt::Result {
         let is_watched = self.known.state.status == Status::Watching;
         let Some(view) = self.known.last.as_ref().filter(|_| is_watched) else { return Ok(()) };
+        verdict::encode(out, view)?;
         let help = "The finding is present in the last whole window";
         answers(out, "finding_present", help, view, |answer| matches!(answer, Answer::Present))?;
         let help = "The last whole window could not decide on the finding";

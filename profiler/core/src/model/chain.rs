@@ -329,7 +329,7 @@ pub struct RequestWait {
 pub struct Group {
     /// Their kind. A CPU that another request had is computing of that request.
     pub kind: LeafKind,
-    /// Who had the CPU; of [`LeafKind::CpuTaken`] alone.
+    /// Who had the CPU; `None`: other programs, or it is not known. Of [`LeafKind::CpuTaken`] alone.
     pub taken_by: Option<TakenBy>,
     /// What is waited for; `None`: this may differ.
     pub object: Option<Object>,

@@ -7,7 +7,7 @@ use super::chain::{Group, Leaf, LeafKind, TakenBy};
 /// How fine leaves are distinguished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// By their kind; of a CPU that was taken also by whom.
+    /// By their kind; of a CPU that was taken also by whom: the quota, our threads, others.
     Kind,
     /// By their object, too.
     Object,
@@ -26,6 +26,8 @@ impl Group {
         let (kind, taken_by, endpoint) = match leaf.taken_by {
             _ if leaf.kind == LeafKind::NotFollowed => return None,
             Some(TakenBy::Request { endpoint }) => (LeafKind::Computing, None, endpoint),
+            // Other programs are one kind of cause, whichever they are.
+            Some(TakenBy::Program { .. }) if level == Level::Kind => (leaf.kind, None, leaf.endpoint),
             taken_by => (leaf.kind, taken_by, leaf.endpoint),
         };
         let object = (level >= Level::Object).then_some(leaf.object);
@@ -83,6 +85,10 @@ mod tests {
         for level in Level::ALL {
             assert_eq!(Group::of(&taken, level), Group::of(&computing, level), "{level:?}");
         }
+        let by = |number| Leaf { taken_by: Some(TakenBy::Program { number }), ..taken };
+        let groups = |level| [by(1), by(2)].map(|leaf| Group::of(&leaf, level));
+        assert_eq!(groups(Level::Kind)[0], groups(Level::Kind)[1], "programs are one kind");
+        assert_ne!(groups(Level::Object)[0], groups(Level::Object)[1]);
         let by_quota = Leaf { taken_by: Some(TakenBy::Quota), ..taken };
         assert_ne!(Group::of(&by_quota, Level::Kind), Group::of(&computing, Level::Kind));
     }

@@ -90,6 +90,10 @@ fn taken(snapshot: &Snapshot, cause: &Cause) -> String {
         (Some(TakenBy::Thread), _) => "the server's threads without a request had it".to_owned(),
         (Some(TakenBy::Program { .. }), Some(name)) => format!("the program {name} had it"),
         (Some(TakenBy::Program { .. }), None) => "another program had it".to_owned(),
-        _ => "who had it is not known".to_owned(),
+        _ => {
+            let is_known = |time: &LeafTime| matches!(time.leaf.taken_by, Some(TakenBy::Program { .. }));
+            let others = cause.time(&snapshot.chains).is_some_and(is_known);
+            if others { "other programs had it" } else { "who had it is not known" }.to_owned()
+        }
     }
 }
