@@ -11,6 +11,7 @@ mod kinds;
 use profiler_core::fact::Fact;
 use profiler_core::pipeline::{Pipeline, Settings};
 use profiler_core::stream::Item;
+use profiler_core::verdict;
 use serde_json::Value;
 use wsgi_trace::recording::Recording;
 use wsgi_trace::report::{html, json, timeline::PerfettoSink};
@@ -18,7 +19,7 @@ use wsgi_trace::source::file::FileSource;
 use wsgi_trace_test_support::published::{schema, strict};
 use wsgi_trace_test_support::replayed::Replayed;
 use wsgi_trace_test_support::root;
-use wsgi_trace_test_support::scenario::{Scenario, all};
+use wsgi_trace_test_support::scenario::{Scenario, Verdict, all};
 use wsgi_trace_test_support::verdict::Judged;
 
 /// Bytes of all recordings together.
@@ -41,6 +42,19 @@ pub(crate) fn json_of(judged: &Judged) -> String {
 #[test]
 fn every_recording_gets_the_verdict_that_its_situation_calls_for() {
     each(|scenario, judged| judged.must_be(scenario).expect(scenario.name));
+}
+
+#[test]
+fn the_first_sentence_accuses_nobody_where_the_situation_is_healthy() {
+    let mut checked = 0;
+    each(|scenario, judged| {
+        if matches!(scenario.verdict, Verdict::Healthy | Verdict::Undecided) {
+            let verdict = verdict::of(&judged.snapshot, &judged.findings);
+            assert!(!verdict.pattern.is_wrong(), "{}: {verdict:?}", scenario.name);
+            checked += 1;
+        }
+    });
+    assert!(checked > 2, "{checked} recordings of healthy servers");
 }
 
 #[test]

@@ -246,7 +246,7 @@ impl Said<'_> {
             Phase::GilWait => "for the GIL".to_owned(),
             Phase::LockWait => "for a lock".to_owned(),
             Phase::BackendWait => "for this server itself".to_owned(),
-            Phase::FileWait => "for a file".to_owned(),
+            Phase::FileWait => "for a lock on a file".to_owned(),
             Phase::ChildWait => "for a child process".to_owned(),
             Phase::RunQueue => "for a CPU".to_owned(),
             other => format!("in {}", other.name()),
@@ -270,18 +270,4 @@ pub(crate) fn change(verdict: &Verdict) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::report::fixture;
-
-    #[test]
-    fn what_is_worth_knowing_and_nothing_wrong_changes_no_headline() {
-        let (snapshot, mut findings) = fixture::healthy();
-        let before = headline(&snapshot, &findings);
-        assert!(matches!(before, Headline::Healthy(_)), "{before:?}");
-        let healthy = findings.iter().find(|finding| finding.id == summary::HEALTHY).unwrap();
-        let notice = Finding { id: "workers-replaced", ..healthy.clone() };
-        findings.push(notice);
-        assert_eq!(headline(&snapshot, &findings), before);
-    }
-}
+mod tests;
