@@ -26,7 +26,7 @@ const MIN_LIKENESS: f64 = 0.8;
 pub enum ExplainError {
     /// No word is written so.
     #[error(
-        "no finding, phase, leaf, cause or alert is called {word:?}{hint}; wsgi-trace explain lists them"
+        "no finding, phase, leaf, verdict, cause or alert is called {word:?}{hint}; wsgi-trace explain lists them"
     )]
     Unknown {
         /// What was asked for.
@@ -291,7 +291,7 @@ mod tests {
     fn an_unknown_word_is_refused_with_the_closest() {
         let error = |asked| explain(Some(asked), COLUMNS).unwrap_err().to_string();
         assert!(error("loop-wiat").contains("did you mean loop_wait?"), "{}", error("loop-wiat"));
-        assert!(error("slow").contains("did you mean slow-clients?"), "{}", error("slow"));
+        assert!(error("cpu-boud").contains("did you mean cpu-bound?"), "{}", error("cpu-boud"));
         let escape = error("\u{1b}[2J");
         assert!(!escape.contains('\u{1b}') && !escape.contains("did you mean"), "{escape}");
     }

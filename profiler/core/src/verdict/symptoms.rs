@@ -25,8 +25,18 @@ const SYMPTOMS: [(&str, &[Phase]); 14] = [
     ("cpu-bound", &[Phase::RunQueue]),
 ];
 
+/// Nothing is healthy where the verdict says that something is wrong.
+fn is_not_healthy(verdict: &Verdict, findings: &mut [Finding]) {
+    let is_healthy = |finding: &&mut Finding| finding.id == "healthy" && finding.answer == Answer::Present;
+    for finding in findings.iter_mut().filter(is_healthy).filter(|_| verdict.pattern.is_wrong()) {
+        finding.answer = Answer::Absent;
+        "The server is not in order: the report begins with what is wrong.".clone_into(&mut finding.sentence);
+    }
+}
+
 /// Lets findings on the way to the cause point to the verdict, where its advice is not theirs.
 pub(super) fn yield_to(verdict: &Verdict, findings: &mut [Finding]) {
+    is_not_healthy(verdict, findings);
     // Without one cause, a hop is as far as anybody sees.
     let is_named = verdict.pattern.is_wrong() && verdict.pattern != Pattern::Several;
     let Some(cause) = verdict.cause().filter(|_| is_named && !verdict.advice.is_empty()) else { return };

@@ -10,6 +10,7 @@ use super::word::{Kind, Word};
 const PHASES: &str = include_str!("../../../../docs/phases.md");
 const QUESTIONS: &str = include_str!("../../../../docs/questions.md");
 const CHAINS: &str = include_str!("../../../../docs/chains.md");
+const VERDICT: &str = include_str!("../../../../docs/verdict.md");
 const CAUSES: &str = include_str!("../../../../docs/dropped-connections.md");
 
 /// What the guide says of a word.
@@ -30,6 +31,7 @@ pub(super) fn said(word: &Word) -> Said {
         Kind::Phase => &[PHASES, QUESTIONS],
         Kind::State | Kind::Holding => &[PHASES],
         Kind::Leaf => &[CHAINS],
+        Kind::Verdict => &[VERDICT],
         Kind::Cause => &[CAUSES],
         Kind::Alert => &alert::PAGES,
     };

@@ -9,6 +9,7 @@ use profiler_core::model::dropped::Cause;
 use profiler_core::model::slot::Holding;
 use profiler_core::phase::Phase;
 use profiler_core::timeline::ThreadState;
+use profiler_core::verdict::Pattern;
 
 use super::alert;
 use crate::report::chain_words;
@@ -27,6 +28,8 @@ pub(super) enum Kind {
     Holding,
     /// What a request waited for, in the end, where that is no phase.
     Leaf,
+    /// What kind of sentence a report begins with.
+    Verdict,
     /// Why a connection was not served.
     Cause,
     /// One of `dashboards/alerts.yml`.
@@ -35,8 +38,16 @@ pub(super) enum Kind {
 
 impl Kind {
     /// All kinds, in the order of the list.
-    pub(super) const ALL: [Self; 7] =
-        [Self::Finding, Self::Phase, Self::State, Self::Holding, Self::Leaf, Self::Cause, Self::Alert];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Finding,
+        Self::Phase,
+        Self::State,
+        Self::Holding,
+        Self::Leaf,
+        Self::Verdict,
+        Self::Cause,
+        Self::Alert,
+    ];
 
     /// What a word of this kind is.
     pub(super) const fn what(self) -> &'static str {
@@ -46,6 +57,7 @@ impl Kind {
             Self::State => "a thread state, what a thread does at a moment",
             Self::Holding => "what holds a slot",
             Self::Leaf => "a leaf, what a request waited for in the end, or its own work",
+            Self::Verdict => "a verdict, what kind of sentence a report begins with",
             Self::Cause => "a cause, the reason why a connection was not served",
             Self::Alert => "an alert on the metrics of wsgi-trace serve",
         }
@@ -59,6 +71,7 @@ impl Kind {
             Self::State => "States of a thread that are no phases:",
             Self::Holding => "What holds a slot:",
             Self::Leaf => "What requests waited for, in the end:",
+            Self::Verdict => "Verdicts, by which a report begins:",
             Self::Cause => "Causes of dropped connections:",
             Self::Alert => "Alerts:",
         }
@@ -109,6 +122,13 @@ pub(super) fn all() -> Vec<Word> {
         |kind: &LeafKind| !phases.iter().any(|phase| phase.name == kind.name()) && !is_known(kind.name());
     let leaves = LeafKind::ALL.into_iter().filter(is_new_leaf);
     let leaves = leaves.map(|kind| word(Kind::Leaf, kind.name(), chain_words::of_kind(kind)));
+    let is_leaf = |name| LeafKind::ALL.iter().any(|kind| kind.name() == name);
+    let is_rule = |name| RULES.iter().any(|rule| rule.id == name);
+    let patterns = Pattern::ALL.into_iter().filter(|one| !is_leaf(one.name()) && !is_rule(one.name()));
+    let verdicts = patterns.map(|one| {
+        let meaning = one.meaning().trim_end_matches('.');
+        word(Kind::Verdict, one.name(), meaning)
+    });
     let causes = Cause::ALL.into_iter().map(|cause| word(Kind::Cause, cause.name(), cause.words()));
     let alerts = alert::all().map(|(name, meaning)| Word { kind: Kind::Alert, name, meaning });
     findings
@@ -116,6 +136,7 @@ pub(super) fn all() -> Vec<Word> {
         .chain(states.map(|state| term(Kind::State, state)))
         .chain(holdings.map(|holding| term(Kind::Holding, holding)))
         .chain(leaves)
+        .chain(verdicts)
         .chain(causes)
         .chain(alerts)
         .collect()
