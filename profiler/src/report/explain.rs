@@ -291,7 +291,7 @@ mod tests {
     fn an_unknown_word_is_refused_with_the_closest() {
         let error = |asked| explain(Some(asked), COLUMNS).unwrap_err().to_string();
         assert!(error("loop-wiat").contains("did you mean loop_wait?"), "{}", error("loop-wiat"));
-        assert!(error("cpu-boud").contains("did you mean cpu-bound?"), "{}", error("cpu-boud"));
+        assert!(error("slow").contains("did you mean slowest?"), "{}", error("slow"));
         let escape = error("\u{1b}[2J");
         assert!(!escape.contains('\u{1b}') && !escape.contains("did you mean"), "{escape}");
     }

@@ -106,6 +106,17 @@ fn a_little_waiting_is_nobodys_fault() {
 }
 
 #[test]
+fn a_little_waiting_comes_behind_what_requests_do_themselves_and_behind_what_was_not_seen() {
+    let taken = row(Leaf { endpoint: 1, ..Leaf::of(LeafKind::CpuTaken) }, &[], 4 * SECOND);
+    let verdict = of(&snapshot(vec![row(BACK_END, &[], 10 * SECOND), taken.clone()]), &[]);
+    assert_eq!(verdict.cause().map(|cause| cause.kind), Some(LeafKind::BackEnd));
+    let as_much = of(&snapshot(vec![row(BACK_END, &[], 7 * SECOND), taken.clone()]), &[]);
+    assert_eq!(as_much.cause().map(|cause| cause.kind), Some(LeafKind::CpuTaken));
+    let unseen = row(Leaf::not_followed(NotFollowed::NotSeen), &[], 10 * SECOND);
+    assert_eq!(of(&snapshot(vec![unseen, taken]), &[]).pattern, Pattern::NotSeen);
+}
+
+#[test]
 fn without_a_single_cause_the_two_or_three_are_named_that_have_a_fifth_each() {
     let queue = [Phase::AcceptQueue];
     let file = Leaf { endpoint: 2, ..Leaf::of(LeafKind::File) };

@@ -22,6 +22,8 @@ const NAMED_MIN: f64 = 0.5;
 /// So much each of several has at least, and so many are named.
 const EACH_OF_SEVERAL_MIN: f64 = 0.2;
 const SEVERAL: usize = 3;
+/// What requests do themselves is named first where it is so many times what they wait for others.
+const ITSELF_TIMES: u64 = 2;
 /// The slowest are slow where the 99th percentile is so many times the median.
 const SLOWEST_TIMES: u64 = 5;
 
@@ -62,6 +64,14 @@ pub(super) fn inflicted(chains: &Chains, has_failed: bool) -> Option<Verdict> {
     ranked.sort_by_key(|(relieved_ns, group)| (std::cmp::Reverse(*relieved_ns), *group));
     let named = |group: &Group| Cause::of(chains, *group, inflicted_of, &weigh);
     let (most_ns, most) = ranked.first()?;
+    let not_followed_ns = sum_of(chains, not_followed);
+    if share(not_followed_ns, chains.request_ns) >= NAMED_MIN && not_followed_ns > *most_ns {
+        return Some(not_seen(chains, not_followed));
+    }
+    let own = largest(chains, itself, chains.request_ns);
+    if own.is_some_and(|own| own.kind != most.kind && own.held_ns > whole_ns.saturating_mul(ITSELF_TIMES)) {
+        return None;
+    }
     if share(*most_ns, whole_ns) >= NAMED_MIN {
         let cause = named(most)?;
         return Some(Verdict { causes: vec![cause.clone()], ..Verdict::new(pattern_of(cause.kind)) });
@@ -76,6 +86,16 @@ pub(super) fn inflicted(chains: &Chains, has_failed: bool) -> Option<Verdict> {
     let causes = ranked.iter().take(SEVERAL).filter(|(ns, _)| share(*ns, whole_ns) >= EACH_OF_SEVERAL_MIN);
     let causes: Vec<Cause> = causes.filter_map(|(_, group)| named(group)).collect();
     Some(Verdict { causes, ..Verdict::new(Pattern::Several) })
+}
+
+/// What requests do or wait for themselves.
+fn itself(time: &LeafTime) -> u64 {
+    if is_inflicted(time) { 0 } else { time.held_ns }
+}
+
+/// All of which it is not known for whom it was.
+fn not_followed(time: &LeafTime) -> u64 {
+    if time.leaf.kind == LeafKind::NotFollowed { time.held_ns } else { 0 }
 }
 
 /// Waiting of which it is not known for whom it was.
@@ -115,13 +135,11 @@ pub(super) fn slowest(snapshot: &Snapshot) -> Option<Verdict> {
 
 /// What requests themselves wait for or do most of their time.
 pub(super) fn usual(chains: &Chains) -> Option<Verdict> {
-    let itself: Measure = |row| if is_inflicted(row) { 0 } else { row.held_ns };
     if let Some(cause) = largest(chains, itself, chains.request_ns) {
         return Some(Verdict { causes: vec![cause], ..Verdict::new(Pattern::TakesAsLong) });
     }
-    let unseen: Measure = |row| if row.leaf.kind == LeafKind::NotFollowed { row.held_ns } else { 0 };
-    let is_most = share(sum_of(chains, unseen), chains.request_ns) >= NAMED_MIN;
-    is_most.then(|| not_seen(chains, unseen))
+    let is_most = share(sum_of(chains, not_followed), chains.request_ns) >= NAMED_MIN;
+    is_most.then(|| not_seen(chains, not_followed))
 }
 
 /// What requests that fail mostly wait for or do.
