@@ -6,7 +6,6 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "the helpers belong to tests")]
 
-use profiler_core::finding::{Answer, Finding};
 use profiler_core::timeline::ThreadState;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -20,7 +19,7 @@ use wsgi_trace::report::style::Style;
 use wsgi_trace::report::{json, text as text_report};
 use wsgi_trace::top::play::Player;
 use wsgi_trace_test_support::root;
-use wsgi_trace_test_support::scenario::{Scenario, Verdict, all};
+use wsgi_trace_test_support::scenario::{Scenario, all};
 use wsgi_trace_test_support::verdict::Judged;
 
 const SECOND: u64 = 1_000_000_000;
@@ -72,43 +71,24 @@ fn what_is_shown_at_the_end_is_the_report_of_the_recording() {
     }
 }
 
-/// The finding that this one comes from in the end, or whose advice comes before that one's.
-fn cause<'a>(findings: &'a [Finding], id: &'a str) -> &'a str {
-    let Some(finding) = findings.iter().find(|finding| finding.id == id) else { return id };
-    match finding.follows {
-        Some(follows) => cause(findings, follows.from),
-        None => finding.yields_to.unwrap_or(id),
-    }
-}
-
 #[test]
-fn the_first_thing_said_is_the_cause_of_what_is_wrong() {
+fn the_first_thing_said_is_the_verdict_of_the_report() {
     for scenario in all() {
         let mut player = player(scenario.name);
         player.play_to_end();
         let shown = player.shown(1, false);
         let screen = text(&shown, &Look::default(), (MIN_COLUMNS, MIN_ROWS));
-        // A verdict names its finding where it says why; that nothing is wrong stands in the first line.
-        let why = screen.lines().find_map(|line| line.strip_prefix("why "));
-        let said = why.or(screen.lines().next()).unwrap_or_default();
-        let is_said = |id: &str| said.trim_start().starts_with(id);
-        match scenario.verdict {
-            Verdict::First(first, _) => {
-                assert!(is_said(cause(&shown.findings, first)), "{}: {screen}", scenario.name);
-            }
-            Verdict::OneOf(firsts, _) => {
-                let said = firsts.iter().any(|first| is_said(cause(&shown.findings, first)));
-                assert!(said, "{}: {screen}", scenario.name);
-            }
-            Verdict::Healthy => assert!(is_said("healthy"), "{}: {screen}", scenario.name),
-            Verdict::Unsaid => assert!(is_said("nothing found"), "{}: {screen}", scenario.name),
-            Verdict::Undecided => assert!(is_said("no traffic"), "{}: {screen}", scenario.name),
-        }
-        let mut present = shown.findings.iter().filter(|finding| finding.answer == Answer::Present);
-        if let Some(first) = present.find(|finding| is_said(finding.id)) {
-            let words: Vec<&str> = first.sentence.split_whitespace().take(4).collect();
-            assert!(said.contains(&words.join(" ")), "{}: {screen}", scenario.name);
-        }
+        let report = json::render(&shown.snapshot, &shown.findings).expect("a report");
+        let report: serde_json::Value = serde_json::from_slice(&report).expect("JSON");
+        let verdict = |key: &str| report.pointer(&format!("/verdict/{key}"));
+        let sentence = verdict("sentence").and_then(serde_json::Value::as_str).expect("a sentence");
+        let first: Vec<&str> = sentence.split_whitespace().take(5).collect();
+        assert!(above_the_bar(&screen).contains(&first.join(" ")), "{}: {screen}", scenario.name);
+        // Only what is wrong has no label before it.
+        let is_labelled =
+            [" healthy ", " nothing found ", " no traffic "].iter().any(|label| screen.starts_with(label));
+        let is_wrong = verdict("is_wrong").and_then(serde_json::Value::as_bool);
+        assert_eq!(is_wrong, Some(!is_labelled), "{}: {screen}", scenario.name);
     }
 }
 
