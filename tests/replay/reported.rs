@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use wsgi_trace::report::text;
 use wsgi_trace_test_support::reported;
 use wsgi_trace_test_support::verdict::Judged;
 
@@ -17,7 +18,10 @@ const MAX_ALL_BYTES: u64 = 3_000_000;
 fn each_problem_of_which_there_is_a_recording_is_named() {
     let mut failed = Vec::new();
     for one in reported::all().filter(|one| one.recording().exists()) {
-        let report = Judged::recording(&one.recording()).and_then(|judged| judged.json()).expect(one.name);
+        let judged = Judged::recording(&one.recording()).expect(one.name);
+        let lines = judged.page_of_text().lines().count();
+        assert!(lines <= text::LINES, "{}: a page of {lines} lines", one.name);
+        let report = judged.json().expect(one.name);
         let said = one.expected.read(&report, &[]).expect(one.name);
         if let Err(error) = one.expected.must_be(&said) {
             failed.push(format!("{}: {error:#}", one.name));

@@ -14,7 +14,7 @@ use profiler_core::stream::Item;
 use profiler_core::verdict;
 use serde_json::Value;
 use wsgi_trace::recording::Recording;
-use wsgi_trace::report::{html, json, timeline::PerfettoSink};
+use wsgi_trace::report::{html, json, text, timeline::PerfettoSink};
 use wsgi_trace::source::file::FileSource;
 use wsgi_trace_test_support::published::{schema, strict};
 use wsgi_trace_test_support::replayed::Replayed;
@@ -70,10 +70,15 @@ fn every_recording_can_be_read_whole() {
 #[test]
 fn every_recording_gives_the_text_that_was_reviewed() {
     each(|scenario, judged| {
-        let text = judged.text();
-        let widest = text.lines().map(|line| line.chars().count()).max();
+        let (page, whole) = (judged.page_of_text(), judged.text());
+        let widest = page.lines().chain(whole.lines()).map(|line| line.chars().count()).max();
         assert!(widest <= Some(100), "{}: a line of {widest:?} columns", scenario.name);
-        settings().bind(|| insta::assert_snapshot!(format!("{}.text", scenario.name), text));
+        let lines = page.lines().count();
+        assert!(lines <= text::LINES, "{}: a page of {lines} lines", scenario.name);
+        settings().bind(|| {
+            insta::assert_snapshot!(format!("{}.page", scenario.name), page);
+            insta::assert_snapshot!(format!("{}.text", scenario.name), whole);
+        });
     });
 }
 

@@ -50,8 +50,14 @@ impl Judged {
         Ok(serde_json::from_slice(&json::render(&self.snapshot, &self.findings)?)?)
     }
 
-    /// The report in plain text, 100 columns wide.
+    /// All of the report in plain text, 100 columns wide.
     pub fn text(&self) -> String {
+        let style = Style { verbose: true, ..Style::plain(Charset::Unicode) };
+        render(&self.snapshot, &self.findings, style)
+    }
+
+    /// One page of it.
+    pub fn page_of_text(&self) -> String {
         render(&self.snapshot, &self.findings, Style::plain(Charset::Unicode))
     }
 

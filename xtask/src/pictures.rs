@@ -16,7 +16,7 @@ const STYLE: &str = "profiler/src/report/html/style.css";
 const SCRIPT: &str = "profiler/src/report/html/script.js";
 const TIMELINE: &str = "profiler/src/report/html/timeline.html";
 const PAGE: &str = "profiler/src/report/snapshots/page.snap";
-const TEXT: &str = "tests/snapshots/gthread-slow-upload.text.snap";
+const TEXT: &str = "tests/snapshots/gthread-slow-upload.page.snap";
 const SCREEN: &str = "tests/snapshots/top-gthread-slow-upload.half.snap";
 const REQUEST: &str = "tests/snapshots/top-gthread-exhausted.request.snap";
 

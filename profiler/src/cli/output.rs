@@ -28,9 +28,9 @@ pub struct Output {
     /// Colours in the text report
     #[arg(long, value_enum, default_value_t, value_name = "WHEN", help_heading = REPORT, hide_short_help = true)]
     pub color: Color,
-    /// In the text report also what each verdict was judged by
+    /// The whole text report, not one page of it
     ///
-    /// With the limits in force.
+    /// With every section, and with what each verdict was judged by. The other forms are always whole.
     #[arg(long, short, help_heading = REPORT, hide_short_help = true)]
     pub verbose: bool,
     /// Say what advice would bring

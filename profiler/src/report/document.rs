@@ -70,7 +70,7 @@ pub(super) fn sections<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) -> V
         Some(latency::section(snapshot)),
         Some(gil::section(snapshot)),
         Some(listeners::section(snapshot)),
-        Some(dropped::section(snapshot)),
+        Some(dropped::section(snapshot, findings)),
         Some(processes::section(snapshot)),
         Some(unseen::section(snapshot)),
         Some(losses::section(snapshot)),

@@ -14,7 +14,8 @@ pub struct Style {
     pub colour: bool,
     /// Characters that may be used.
     pub charset: Charset,
-    /// The reader also wants what a verdict was judged by: each limit that was passed, and by how much.
+    /// The reader wants all of the text report, not one page of it, and what each verdict was judged by: each
+    /// limit that was passed, and by how much.
     pub verbose: bool,
 }
 

@@ -44,7 +44,7 @@ impl Report {
 
     fn write(&self, snapshot: &Snapshot, findings: &[Finding]) -> Result<(), OutputError> {
         let writer = Lazy::new(Destination::open(Some(&self.path))?);
-        let style = Style::plain(Charset::Unicode);
+        let style = Style { verbose: true, ..Style::plain(Charset::Unicode) };
         let mut form: Box<dyn Form> = match self.format {
             PlainFormat::Text => (text::FORM.open)(writer, style),
             PlainFormat::Json => (json::FORM.open)(writer, style),

@@ -250,7 +250,7 @@ fn a_server_without_python_is_told_in_one_line_and_traced_all_the_same() -> anyh
     let reason = why_not_measured(&report, "/gil")?;
     assert_eq!(reason, "no process of the target has a Python interpreter");
     let pid = server.child.pid().to_string();
-    let text = run(&["--pid", &pid, "-d", "200ms"])?;
+    let text = run(&["--pid", &pid, "-d", "200ms", "--verbose"])?;
     assert_success(&text);
     let lines =
         text.stdout.lines().filter(|line| line.contains("no process of the target has a Python interpreter"));

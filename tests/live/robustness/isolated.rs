@@ -79,7 +79,7 @@ fn server_with_every_namespace_of_its_own_is_found_named_and_read_from_the_host(
         assert!(places.contains("/srv/app/shop.py") && places.contains("spin"), "{places}");
     }
 
-    let outcome = run(&["--pid", &pid, "-d", "1s"])?;
+    let outcome = run(&["--pid", &pid, "-d", "1s", "--verbose"])?;
     assert_success(&outcome);
     let said = outcome.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     let name = format!("podman container {}", &server.container_id[..12]);

@@ -108,9 +108,12 @@ fn report(snapshot: &Snapshot) {
         assert!(slot.busy_ns() <= slot.length_ns(), "{slot:?}");
     }
     let findings = verdict::findings(snapshot, &Thresholds::default());
-    let said = text::render(snapshot, &findings, Style { colour: true, ..Style::plain(Charset::Ascii) });
+    let plain = Style::plain(Charset::Ascii);
     let is_harmless = |c: char| c == '\n' || c == '\u{1b}' || c.is_ascii_graphic() || c == ' ';
-    assert!(said.chars().all(is_harmless), "hostile text reached the terminal: {said:?}");
+    for verbose in [false, true] {
+        let said = text::render(snapshot, &findings, Style { colour: true, verbose, ..plain });
+        assert!(said.chars().all(is_harmless), "hostile text reached the terminal: {said:?}");
+    }
     let document = json::render(snapshot, &findings).unwrap_or_default();
     assert!(serde_json::from_slice::<serde_json::Value>(&document).is_ok(), "no JSON");
     let page = html::render(snapshot, &findings, &snapshot.requests.slowest);

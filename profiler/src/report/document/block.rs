@@ -22,12 +22,25 @@ pub(crate) struct Section<'a> {
     /// The most important of it, beside the title.
     pub(crate) note: Words,
     pub(crate) on: On,
+    /// What of it stands in the text report of one page.
+    pub(crate) brief: Option<Brief>,
     pub(crate) body: Blocks<'a>,
+}
+
+/// What one page has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Brief {
+    /// Rows of a table, at most.
+    pub(crate) rows: usize,
+    /// Lines of sentences in a row, or of labels, at most.
+    pub(crate) lines: usize,
+    /// Whether it goes first, where the page is too long.
+    pub(crate) is_spare: bool,
 }
 
 impl<'a> Section<'a> {
     pub(super) fn new(id: &'static str, title: &'static str, body: Blocks<'a>) -> Self {
-        Self { id, title, short: title, note: Words::default(), on: On::BOTH, body }
+        Self { id, title, short: title, note: Words::default(), on: On::BOTH, brief: None, body }
     }
 
     pub(super) fn note(self, note: impl Into<Words>) -> Self {
@@ -40,6 +53,16 @@ impl<'a> Section<'a> {
 
     pub(super) fn only(self, on: On) -> Self {
         Self { on, ..self }
+    }
+
+    /// Also in the text report of one page, with so many rows and lines.
+    pub(super) fn brief(self, rows: usize, lines: usize) -> Self {
+        Self { brief: Some(Brief { rows, lines, is_spare: false }), ..self }
+    }
+
+    /// There only if there is room.
+    pub(super) fn brief_if_room(self, rows: usize, lines: usize) -> Self {
+        Self { brief: Some(Brief { rows, lines, is_spare: true }), ..self }
     }
 }
 
@@ -93,7 +116,7 @@ impl<'a> Blocks<'a> {
     }
 
     pub(super) fn say(&mut self, words: impl Into<Words>) {
-        self.push(On::BOTH, Block::Sentence(words.into()));
+        self.push(On::ALL, Block::Sentence(words.into()));
     }
 
     pub(super) fn aside(&mut self, words: impl Into<Words>) {
@@ -102,7 +125,7 @@ impl<'a> Blocks<'a> {
 
     /// A label and what belongs to it.
     pub(super) fn entry(&mut self, label: impl Into<String>, words: impl Into<Words>) {
-        self.entry_on(On::BOTH, label, words);
+        self.entry_on(On::ALL, label, words);
     }
 
     /// A label and what belongs to it, in these places.
@@ -111,7 +134,7 @@ impl<'a> Blocks<'a> {
     }
 
     pub(super) fn table(&mut self, table: Table) {
-        self.push(On::BOTH, Block::Table(table));
+        self.push(On::ALL, Block::Table(table));
     }
 
     pub(super) fn all(&mut self, others: Self) {

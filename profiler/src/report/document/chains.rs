@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use profiler_core::model::Snapshot;
 use profiler_core::model::chain::{ChainExample, Chains, ExampleHop, Leaf, LeafTime, NotFollowed};
 
-use super::block::{Blocks, Section};
+use super::block::{Block, Blocks, Section};
 use super::cell::{Words, count, duration, maybe, share, words};
 use super::shown;
 use super::table::{On, Rows, Table, listed};
@@ -15,6 +15,10 @@ use crate::report::{chain_words, summary, unit};
 
 /// Leaves in the text report.
 const SHOWN: usize = 10;
+/// Leaves where the text report is one page, lines of Python there, and lines of one real chain.
+const BRIEFLY: usize = 6;
+const BRIEF_PLACES: usize = 3;
+const BRIEF_LINES: usize = 4;
 /// Real chains in the text report, and on the page.
 const CHAINS_SHOWN: usize = 4;
 const CHAINS_ON_PAGE: usize = 10;
@@ -30,14 +34,15 @@ pub(super) fn section(snapshot: &Snapshot) -> Option<Section<'_>> {
     }
     let parts = Parts::of(chains);
     let mut body = Blocks::default();
-    body.say(parts.said(chains));
+    body.push(On::BOTH, Block::Sentence(parts.said(chains)));
     body.gap();
     body.table(leaves(chains));
     explained(&mut body, chains);
     examples(&mut body, chains);
     let waiting = unit::percent(summary::ratio(parts.waiting_ns, chains.request_ns));
     let section = Section::new("chains", "What requests waited for, in the end", body);
-    Some(section.short("Waited for").note(format!("{waiting} of request time was waiting")))
+    let section = section.short("Waited for").note(format!("{waiting} of request time was waiting"));
+    Some(section.brief(BRIEFLY, BRIEF_LINES))
 }
 
 /// Request time by what it was; adds up.
@@ -95,7 +100,7 @@ struct Line<'a> {
 fn leaves(chains: &Chains) -> Table {
     let listed = listed("/chains/leaves", &chains.leaves).into_iter();
     let lines = listed.map(|(at, time)| (at, Line { chains, time: Some(time), held_ns: time.held_ns }));
-    let mut all = table(chains, lines.collect()).first(SHOWN);
+    let mut all = table(chains, lines.collect()).added_up(SHOWN);
     let beyond_ns =
         chains.leaves.iter().skip(SHOWN).fold(chains.other_ns, |sum, time| sum.saturating_add(time.held_ns));
     for (on, held_ns) in [(On::TEXT, beyond_ns), (On::PAGE, chains.other_ns)] {
@@ -182,7 +187,8 @@ fn lines(body: &mut Blocks<'_>, chains: &Chains) {
     for (leaf, lines) in chains.leaves.iter().filter_map(of_leaf).take(SHOWN) {
         let label = if told.is_empty() { "at line" } else { "" };
         if told.insert(lines.clone()) {
-            body.entry_on(On::TEXT, label, format!("{lines} ({leaf})"));
+            let on = if told.len() <= BRIEF_PLACES { On::TEXTS } else { On::TEXT };
+            body.entry_on(on, label, format!("{lines} ({leaf})"));
         }
     }
 }
@@ -201,7 +207,11 @@ fn examples(body: &mut Blocks<'_>, chains: &Chains) {
         if place == 0 {
             body.gap();
         }
-        let on = if place < CHAINS_SHOWN { On::BOTH } else { On::PAGE };
+        let on = match place {
+            0 => On::ALL,
+            _ if place < CHAINS_SHOWN => On::BOTH,
+            _ => On::PAGE,
+        };
         let label = if place == 0 { "for example" } else { "" };
         body.entry_on(on, label, chain(chains, time, example));
     }
@@ -257,7 +267,7 @@ mod tests {
     use crate::report::{fixture, html, text};
 
     fn drawn(snapshot: &Snapshot) -> String {
-        text::render(snapshot, &[], Style::plain(Charset::Unicode))
+        text::render(snapshot, &[], Style { verbose: true, ..Style::plain(Charset::Unicode) })
     }
 
     #[test]

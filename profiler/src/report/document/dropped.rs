@@ -3,11 +3,13 @@
 //! In: what became of a snapshot's connections. Out: a section: how many were served, how many not and why,
 //! with an example of each cause; failing accepts; workers that were killed.
 
+use profiler_core::finding::Finding;
 use profiler_core::model::Snapshot;
 use profiler_core::model::chain::{Chains, LeafKind, LeafTime};
 use profiler_core::model::dropped::{AcceptFailure, Asked, Cause, Counted, Dropped, Example, WorkerEnd};
+use profiler_core::verdict;
 
-use super::block::{Blocks, Section};
+use super::block::{Block, Blocks, Section};
 use super::cell::{Cell, count, share, words};
 use super::shown;
 use super::table::{On, Rows, listed};
@@ -15,8 +17,11 @@ use crate::report::{chain_words, summary, unit};
 
 /// Ends of workers in the text report.
 const WORKER_ENDS: usize = 5;
+/// Causes where the text report is one page, and lines on accepts and workers.
+const BRIEFLY: usize = 4;
+const BRIEF_LINES: usize = 3;
 
-pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
+pub(super) fn section<'a>(snapshot: &'a Snapshot, findings: &[Finding]) -> Section<'a> {
     let dropped = &snapshot.dropped;
     let is_empty = dropped.ended() == 0
         && dropped.causes.is_empty()
@@ -27,7 +32,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
         body.say(summary::none_seen(snapshot, "connection"));
         return Section::new("dropped", "Dropped connections", body).short("Dropped").only(On::PAGE);
     }
-    body.say(account(dropped));
+    body.push(On::BOTH, Block::Sentence(account(dropped).into()));
     if !dropped.causes.is_empty() {
         causes(&mut body, dropped, &snapshot.chains, snapshot.window.start_ns);
     }
@@ -35,11 +40,16 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
         body.entry("accept failed", accept_failed(failure));
     }
     for (number, end) in dropped.worker_ends.iter().enumerate() {
-        let on = if number < WORKER_ENDS { On::BOTH } else { On::PAGE };
+        let on = if number < WORKER_ENDS { On::ALL } else { On::PAGE };
         body.entry_on(on, format!("process {}", end.tgid), worker_end(end, &snapshot.chains));
     }
     let section = Section::new("dropped", "Dropped connections", body).short("Dropped").note(note(dropped));
-    if is_empty { section.only(On::PAGE) } else { section }
+    if is_empty {
+        return section.only(On::PAGE);
+    }
+    // Failures that are a finding are not understood without it.
+    let has_failed = !verdict::of(snapshot, findings).failed.is_empty();
+    if has_failed { section.brief_if_room(BRIEFLY, BRIEF_LINES) } else { section }
 }
 
 /// How many of each cause, and the first of them.
@@ -56,7 +66,7 @@ fn causes(body: &mut Blocks<'_>, dropped: &Dropped, chains: &Chains, start_ns: u
     body.gap();
     for counted in &dropped.causes {
         if let Some(first) = counted.examples.first() {
-            body.entry(counted.cause.name(), example(first, chains, start_ns));
+            body.entry_on(On::BOTH, counted.cause.name(), example(first, chains, start_ns));
         }
     }
 }

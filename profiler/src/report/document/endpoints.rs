@@ -15,6 +15,8 @@ use crate::report::summary;
 
 /// Endpoints in the text report.
 const SHOWN: usize = 15;
+/// Endpoints where the text report is one page.
+const BRIEFLY: usize = 5;
 /// Endpoints that the page shows in full.
 const IN_FULL: usize = 12;
 
@@ -31,7 +33,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let whole_ns = snapshot.requests.phases.total_ns();
     let at = |place: usize| format!("/endpoints/{place}");
     let listed = ordered.iter().enumerate().map(|(place, endpoint)| (at(place), (Some(snapshot), *endpoint)));
-    let mut all = table(whole_ns, listed.collect()).first(SHOWN);
+    let mut all = table(whole_ns, listed.collect()).added_up(SHOWN);
     let others = beyond.map(|endpoint| (at(ordered.len()), (None, endpoint)));
     all.feet(On::PAGE, table(whole_ns, others.into_iter().collect()));
     let rest: Vec<&Endpoint> = ordered.iter().skip(SHOWN).copied().chain(beyond).collect();
@@ -52,7 +54,8 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let mut open: Vec<&Endpoint> = ordered.iter().copied().filter(|of| of.open.count > 0).collect();
     open.sort_by_key(|endpoint| std::cmp::Reverse(endpoint.open.longest_ns));
     for endpoint in open.into_iter().take(MOST_SAID) {
-        body.say(format!("{}: {}.", name(snapshot, endpoint), header::still_open(&endpoint.open)));
+        let open = format!("{}: {}.", name(snapshot, endpoint), header::still_open(&endpoint.open));
+        body.push(On::BOTH, Block::Sentence(open.into()));
     }
     let many = ordered.iter().take(SHOWN).filter(|endpoint| per_request(endpoint) >= MANY);
     for endpoint in many.take(MOST_SAID) {
@@ -65,7 +68,8 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     }
     let waits = ordered.iter().filter(|endpoint| endpoint.round_trips.has_waits_alone());
     for endpoint in waits.take(MOST_SAID) {
-        body.say(format!("{} waits for back ends{}.", name(snapshot, endpoint), waits_by_port(endpoint)));
+        let waits = format!("{} waits for back ends{}.", name(snapshot, endpoint), waits_by_port(endpoint));
+        body.push(On::BOTH, Block::Sentence(waits.into()));
     }
     if !ordered.is_empty() {
         let mut each = Blocks::default();
@@ -74,7 +78,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
         }
         body.push(On::PAGE, Block::Folded(Folded::new("Phases and durations of each", each)));
     }
-    Section::new("endpoints", "Endpoints", body).note(note)
+    Section::new("endpoints", "Endpoints", body).note(note).brief(BRIEFLY, 1)
 }
 
 /// An endpoint of a snapshot; without one it is several, added up.

@@ -32,7 +32,7 @@ pub(super) fn section<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) -> Se
             body.gap();
         }
         let verdict = is_present(snapshot, *ranked, index + 1, place(ranked.finding));
-        body.push(On::BOTH, Block::Verdict(verdict));
+        body.push(On::ALL, Block::Verdict(verdict));
     }
     if !present.is_empty() && !undecided.is_empty() {
         body.gap();
@@ -63,7 +63,7 @@ pub(super) fn section<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) -> Se
         }
         body.push(On::PAGE, Block::Folded(Folded::new(ids, each)));
     }
-    Section::new("findings", "Findings", body).note(note)
+    Section::new("findings", "Findings", body).note(note).brief(0, 0)
 }
 
 fn is_present<'a>(

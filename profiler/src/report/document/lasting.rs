@@ -12,6 +12,8 @@ use crate::report::summary;
 
 /// Rows in the text report.
 const SHOWN: usize = 10;
+/// Rows where the text report is one page.
+const BRIEFLY: usize = 4;
 
 pub(super) fn section(snapshot: &Snapshot) -> Option<Section<'_>> {
     let all = &snapshot.requests.lasting;
@@ -27,7 +29,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Option<Section<'_>> {
     );
     let note = counted(sum, "connection");
     let section = Section::new("lasting", "WebSockets and streams", body);
-    Some(section.note(super::cell::Words::default().figure(note)))
+    Some(section.note(super::cell::Words::default().figure(note)).brief(BRIEFLY, 1))
 }
 
 fn table(snapshot: &Snapshot) -> Table {

@@ -9,6 +9,9 @@ use super::block::{Blocks, Section};
 use super::shown;
 use crate::report::{summary, unit};
 
+/// Lines where the text report is one page.
+const BRIEFLY: usize = 4;
+
 /// What an incomplete report lacks, and what that means; nothing for a complete one.
 pub(in crate::report) fn what_is_missing(losses: &Losses) -> Option<String> {
     if !losses.any() {
@@ -41,7 +44,8 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
         body.say("Nothing was lost.");
     }
     laws(&mut body, snapshot);
-    Section::new("losses", "Losses", body).note(if losses.any() { "this report is incomplete" } else { "" })
+    let section = Section::new("losses", "Losses", body);
+    if losses.any() { section.note("this report is incomplete").brief(0, BRIEFLY) } else { section }
 }
 
 /// All that did not reach the numbers.

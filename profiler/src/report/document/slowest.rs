@@ -17,6 +17,9 @@ use crate::report::{chain_words, summary, unit};
 
 /// Requests in the text report, and those on the page that are not folded away.
 const SHOWN: usize = 8;
+/// Requests where the text report is one page, and lines on what they waited for.
+const BRIEFLY: usize = 5;
+const BRIEF_LINES: usize = 3;
 
 pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let slowest = summary::slowest(snapshot);
@@ -27,12 +30,13 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
         return Section::new("slowest", "Slowest requests", body).short("Slowest").only(On::PAGE);
     }
     let table = table(slowest.clone(), (start_ns, snapshot.window.end_ns));
-    body.push(On::TEXT, Block::Table(table.first(SHOWN)));
+    body.push(On::TEXTS, Block::Table(table.first(SHOWN)));
     let listed: Vec<&Request> = slowest.iter().copied().take(SHOWN).collect();
     waits(&mut body, snapshot, &listed);
     computed(&mut body, snapshot, &listed);
     because(&mut body, &listed);
-    doubts(&mut body, &listed);
+    doubts(&mut body, On::TEXT, &listed);
+    doubts(&mut body, On::BRIEF, listed.get(..BRIEFLY).unwrap_or(&listed));
     let count = slowest.len();
     let mut rest = Blocks::default();
     for (place, request) in slowest.into_iter().enumerate() {
@@ -45,6 +49,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     Section::new("slowest", "Slowest requests", body)
         .short("Slowest")
         .note("\"began at\" counts from the start of the window")
+        .brief(BRIEFLY, BRIEF_LINES)
 }
 
 /// Requests of a window, which began and is now at these times.
@@ -83,7 +88,7 @@ fn waits(body: &mut Blocks<'_>, snapshot: &Snapshot, listed: &[&Request]) {
         if let Some(time) = time.filter(|time| time.held_ns >= (request.total_ns() / 10).max(TOLD_NS)) {
             let what = chain_words::wait(&snapshot.chains, time);
             let text = format!("#{} waited {}{what}.", request.id, shown(time.held_ns));
-            body.push(On::BOTH, Block::Sentence(text.into()));
+            body.push(On::ALL, Block::Sentence(text.into()));
         }
     }
 }
@@ -96,7 +101,7 @@ fn computed(body: &mut Blocks<'_>, snapshot: &Snapshot, listed: &[&Request]) {
             && let Some(computed) = chain_words::computed(&snapshot.chains, request.id)
         {
             let text = format!("#{} computed for {}: {computed}.", request.id, shown(cpu_ns));
-            body.push(On::BOTH, Block::Sentence(text.into()));
+            body.push(On::ALL, Block::Sentence(text.into()));
         }
     }
 }
@@ -130,7 +135,7 @@ const DOUBTS: [Doubt; 3] = [
 ];
 
 /// What is uncertain about some of the requests shown.
-fn doubts(body: &mut Blocks<'_>, listed: &[&Request]) {
+fn doubts(body: &mut Blocks<'_>, on: On, listed: &[&Request]) {
     let mut parts = Vec::new();
     for (doubt, applies) in DOUBTS {
         let ids: Vec<String> = listed
@@ -143,7 +148,7 @@ fn doubts(body: &mut Blocks<'_>, listed: &[&Request]) {
         }
     }
     if !parts.is_empty() {
-        body.push(On::TEXT, Block::Aside(parts.join(DOT).into()));
+        body.push(on, Block::Aside(parts.join(DOT).into()));
     }
 }
 

@@ -9,14 +9,20 @@ use super::cell::{Cell, Part};
 pub(crate) struct On(u8);
 
 impl On {
-    /// In the text report, where there is little room.
+    /// In the whole text report, where there is little room, and on the live screen.
     pub(crate) const TEXT: Self = Self(1);
     /// On the page, where there is much.
     pub(crate) const PAGE: Self = Self(2);
     /// In a list of the live screen, where there is least.
     pub(crate) const SCREEN: Self = Self(4);
-    /// In both reports.
+    /// In the text report of one page, if its section is.
+    pub(crate) const BRIEF: Self = Self(8);
+    /// In the text report, be it whole or one page.
+    pub(crate) const TEXTS: Self = Self(Self::TEXT.0 | Self::BRIEF.0);
+    /// On the page and in the whole text report.
     pub(crate) const BOTH: Self = Self(Self::TEXT.0 | Self::PAGE.0);
+    /// In every report.
+    pub(crate) const ALL: Self = Self(Self::BOTH.0 | Self::BRIEF.0);
 
     /// Whether it is drawn there.
     pub(crate) const fn is(self, place: Self) -> bool {
@@ -80,6 +86,8 @@ pub(crate) struct Table {
     pub(crate) most_in_text: usize,
     /// Whether it says how many more there are.
     pub(crate) says_more: bool,
+    /// Whether a foot of the whole text report adds these up instead.
+    pub(crate) is_added_up: bool,
 }
 
 /// A table in the making: columns are added for rows that are there.
@@ -102,6 +110,7 @@ impl<T: Copy> Rows<T> {
             feet: Vec::new(),
             most_in_text: usize::MAX,
             says_more: false,
+            is_added_up: false,
         };
         Self { items, table, on: On::BOTH }
     }
@@ -170,6 +179,11 @@ impl Table {
     /// The first rows alone in the text report.
     pub(super) fn first(self, rows: usize) -> Self {
         Self { most_in_text: rows, ..self }
+    }
+
+    /// The first rows alone in the text report, and a foot for the others.
+    pub(super) fn added_up(self, rows: usize) -> Self {
+        Self { most_in_text: rows, is_added_up: true, ..self }
     }
 
     /// With the columns of another table of the same rows after its own.

@@ -145,7 +145,8 @@ fn words_stand_where_they_are_not_part_of_others() {
 #[test]
 fn what_a_section_says_stands_in_it_in_the_text_report_on_the_page_and_on_the_live_screen() {
     for (snapshot, findings) in [fixture::healthy(), fixture::exhausted(), fixture::lossy()] {
-        let text = text::render(&snapshot, &findings, Style::plain(Charset::Unicode));
+        let text =
+            text::render(&snapshot, &findings, Style { verbose: true, ..Style::plain(Charset::Unicode) });
         let page = html::render(&snapshot, &findings, &snapshot.requests.slowest);
         let all = sections(&snapshot, &findings);
         let of = |place: On| all.iter().filter(|section| section.on.is(place)).collect::<Vec<_>>();

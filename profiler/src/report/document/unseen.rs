@@ -7,44 +7,56 @@ use profiler_core::model::Snapshot;
 use profiler_core::phase::Phase;
 
 use super::block::{Blocks, Section};
+use super::table::On;
 use crate::report::{summary, unit};
+
+/// Lines where the text report is one page.
+const BRIEFLY: usize = 4;
 
 pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let mut body = Blocks::default();
+    entries(&mut body, snapshot, On::BOTH);
+    entries(&mut body, snapshot, On::BRIEF);
+    Section::new("unseen", "Not seen", body).brief(0, BRIEFLY)
+}
+
+/// All there is to say there; where room is least, of what is missing only what that means.
+fn entries(body: &mut Blocks<'_>, snapshot: &Snapshot, on: On) {
     if snapshot.attached.is_light() {
         // One reason for nearly all of them; which they are is said beside those that are measured.
-        body.entry("other phases", Attached::LIGHT_SEES_NO_CALLS);
+        body.entry_on(on, "other phases", Attached::LIGHT_SEES_NO_CALLS);
     }
     for phase in Phase::ALL {
         match summary::not_measured(snapshot, phase) {
             Some(Attached::LIGHT_SEES_NO_CALLS) | None => {}
-            Some(reason) => body.entry(phase.name(), reason),
+            Some(reason) => body.entry_on(on, phase.name(), reason),
         }
     }
     for sentence in &snapshot.dropped.not_seen {
-        body.entry("dropped connections", sentence.as_str());
+        body.entry_on(on, "dropped connections", sentence.as_str());
     }
     let mut said: Vec<&str> = Vec::new();
     for program in &snapshot.attached.missing {
         // Programs that serve one question are missed once.
         if !said.contains(&program.consequence.as_str()) {
             said.push(&program.consequence);
-            body.entry(&program.program, format!("{}: {}", program.reason, program.consequence));
+            let reason = if on == On::BRIEF { "" } else { &format!("{}: ", program.reason) };
+            body.entry_on(on, &program.program, format!("{reason}{}", program.consequence));
         }
     }
     for blind_spot in &snapshot.coverage.blind_spots {
-        body.entry("blind spot", blind_spot.as_str());
+        body.entry_on(on, "blind spot", blind_spot.as_str());
     }
-    doubts(&mut body, snapshot);
-    Section::new("unseen", "Not seen", body)
+    doubts(body, snapshot, on);
 }
 
 /// What is counted but less certain than the rest.
-fn doubts(body: &mut Blocks<'_>, snapshot: &Snapshot) {
+fn doubts(body: &mut Blocks<'_>, snapshot: &Snapshot, on: On) {
     let requests = &snapshot.requests;
     let attached = &snapshot.attached;
     if !attached.arrival_measured {
-        body.entry("arrival of data", "not measured: requests begin at the read of their first byte");
+        let text = "not measured: requests begin at the read of their first byte";
+        body.entry_on(on, "arrival of data", text);
     }
     for (number, label, text) in [
         (requests.truncated, "begun before", "began before the window or before their connection was known"),
@@ -60,12 +72,12 @@ fn doubts(body: &mut Blocks<'_>, snapshot: &Snapshot) {
         ),
     ] {
         if number > 0 {
-            body.entry(label, format!("{} {text}", unit::counted(number, "request")));
+            body.entry_on(on, label, format!("{} {text}", unit::counted(number, "request")));
         }
     }
     if attached.other_profilers > 0 {
         let others = unit::counted(u64::from(attached.other_profilers), "other wsgi-trace process");
         let text = format!("{others} watched the same server; their cost is in the figures");
-        body.entry("other profilers", text);
+        body.entry_on(on, "other profilers", text);
     }
 }

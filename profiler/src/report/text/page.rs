@@ -3,6 +3,8 @@
 //! In: text of the sections. Out: lines of at most so many columns, without blanks at their ends. Each piece
 //! says what it is for, so that the text report and the live screen paint it each in its way.
 
+use super::room::Room;
+use crate::report::document::table::On;
 use crate::report::escape::{Charset, columns};
 use crate::report::style::{Role, Style};
 
@@ -23,17 +25,47 @@ pub(in crate::report) struct Page {
     /// Whether what has a letter in the vocabulary has it here: on the live screen, whose bars are made of
     /// letters.
     pub(super) has_letters: bool,
+    /// What there is room for, where the report is to be one page.
+    pub(super) room: Option<Room>,
+    /// Lines that paragraphs may still take.
+    pub(super) lines_left: usize,
 }
 
 impl Page {
     /// The text report.
     pub(in crate::report) const fn new(style: Style) -> Self {
-        Self { lines: Vec::new(), style, width: WIDTH, has_letters: false }
+        Self {
+            lines: Vec::new(),
+            style,
+            width: WIDTH,
+            has_letters: false,
+            room: None,
+            lines_left: usize::MAX,
+        }
+    }
+
+    /// One page of text.
+    pub(super) fn brief(style: Style, room: Room) -> Self {
+        Self { room: Some(room), ..Self::new(style) }
+    }
+
+    /// What is drawn here.
+    pub(super) const fn place(&self) -> On {
+        if self.room.is_some() { On::BRIEF } else { On::TEXT }
+    }
+
+    pub(super) const fn length(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Where the report is to be one page, the next paragraphs take no more lines than this.
+    pub(super) const fn at_most(&mut self, lines: usize) {
+        self.lines_left = if self.room.is_some() { lines } else { usize::MAX };
     }
 
     /// A page of the live screen.
-    pub(in crate::report) const fn on_screen(charset: Charset, width: usize) -> Self {
-        Self { lines: Vec::new(), style: Style::plain(charset), width, has_letters: true }
+    pub(in crate::report) fn on_screen(charset: Charset, width: usize) -> Self {
+        Self { width, has_letters: true, ..Self::new(Style::plain(charset)) }
     }
 
     pub(in crate::report) fn into_lines(self) -> Vec<Vec<Run>> {
@@ -93,10 +125,19 @@ impl Page {
         let indent = columns(first.1);
         let blanks = " ".repeat(indent);
         let shown = self.quote(text.1, LONGEST_QUOTE);
-        for (index, line) in wrap(&shown, self.width.saturating_sub(indent)).into_iter().enumerate() {
+        let width = self.width.saturating_sub(indent);
+        let lines = cut(wrap(&shown, width), self.lines_left, width, self.style.charset);
+        self.lines_left = self.lines_left.saturating_sub(lines.len());
+        for (index, line) in lines.into_iter().enumerate() {
             let before = if index == 0 { first } else { (Role::Plain, blanks.as_str()) };
             self.line(&[before, (text.0, &line)]);
         }
+    }
+
+    /// Whether such a paragraph has room for all its lines.
+    pub(super) fn fits(&self, first: &str, text: &str) -> bool {
+        let width = self.width.saturating_sub(columns(first));
+        wrap(&self.quote(text, LONGEST_QUOTE), width).len() <= self.lines_left
     }
 
     /// `  label    value`, the value wrapped under itself.
@@ -140,6 +181,21 @@ pub(in crate::report) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// The first of these lines; an ellipsis stands for the others.
+fn cut(mut lines: Vec<String>, most: usize, width: usize, charset: Charset) -> Vec<String> {
+    if lines.len() <= most {
+        return lines;
+    }
+    lines.truncate(most);
+    if let Some(last) = lines.last_mut() {
+        let ellipsis = charset.ellipsis();
+        while columns(last) + columns(ellipsis) > width && last.pop().is_some() {}
+        last.truncate(last.trim_end_matches([' ', ',', ':', ';']).len());
+        last.push_str(ellipsis);
+    }
+    lines
+}
+
 /// Units that stay on the line of their number.
 const UNITS: [&str; 13] = ["%", "ns", "µs", "us", "ms", "s", "min", "h", "B", "kB", "MB", "GB", "TB"];
 
@@ -169,6 +225,15 @@ mod tests {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("a abcdefgh b", 4), ["a", "abcd", "efgh", "b"]);
         assert!(wrap("", 10).is_empty());
+    }
+
+    #[test]
+    fn what_has_no_room_ends_in_an_ellipsis() {
+        let cut = |most| cut(wrap("one two, three four", 9), most, 9, Charset::Unicode);
+        assert_eq!(cut(3), ["one two,", "three", "four"]);
+        assert_eq!(cut(2), ["one two,", "three…"]);
+        assert_eq!(cut(1), ["one two…"]);
+        assert!(cut(0).is_empty());
     }
 
     #[test]

@@ -44,12 +44,13 @@ impl Drawn {
     fn new(page: &Page, table: &Table) -> Self {
         let columns: Vec<Column> =
             table.columns.iter().copied().filter(|column| column.on.is(On::TEXT)).collect();
+        let (most, feet) = (most(page, table), if page.room.is_some() { &[] } else { table.feet.as_slice() });
         let cells = |row: &Row| {
             let cells = row.cells.iter().zip(&table.columns).filter(|(_, column)| column.on.is(On::TEXT));
             cells.map(|(cell, _)| cell.shown(page.style.charset)).collect()
         };
-        let feet = table.feet.iter().filter(|(on, _)| on.is(On::TEXT)).map(|(_, row)| row);
-        let rows = table.rows.iter().take(table.most_in_text).chain(feet).map(cells).collect();
+        let feet = feet.iter().filter(|(on, _)| on.is(On::TEXT)).map(|(_, row)| row);
+        let rows = table.rows.iter().take(most).chain(feet).map(cells).collect();
         Self { columns, rows }
     }
 
@@ -87,6 +88,11 @@ impl Drawn {
     }
 }
 
+/// Rows that there are at most.
+fn most(page: &Page, table: &Table) -> usize {
+    page.room.map_or(table.most_in_text, |room| room.rows())
+}
+
 pub(super) fn write(page: &mut Page, table: &Table) {
     let drawn = Drawn::new(page, table);
     let bounds = drawn.bounds(page);
@@ -108,8 +114,15 @@ pub(super) fn write(page: &mut Page, table: &Table) {
     for (index, line) in grid.lines().enumerate() {
         page.line(&[(if index == 0 { Role::Quiet } else { Role::Plain }, line.as_str())]);
     }
-    let more = table.rows.len().saturating_sub(table.most_in_text);
-    if table.says_more && more > 0 {
-        page.line(&[(Role::Plain, format!("  and {more} more (all are in the JSON report)").as_str())]);
+    let more = table.rows.len().saturating_sub(most(page, table));
+    match page.room {
+        // The feet add up what a fixed number of rows leaves.
+        Some(_) if more > 0 && (table.says_more || table.is_added_up) => {
+            page.line(&[(Role::Quiet, format!("  and {more} more").as_str())]);
+        }
+        None if more > 0 && table.says_more => {
+            page.line(&[(Role::Plain, format!("  and {more} more (all are in the JSON report)").as_str())]);
+        }
+        _ => {}
     }
 }

@@ -10,7 +10,9 @@ use super::*;
 use crate::report::escape::{Charset, columns, is_plain};
 use crate::report::fixture;
 
-const PLAIN: Style = Style::plain(Charset::Unicode);
+const PAGE: Style = Style::plain(Charset::Unicode);
+const PLAIN: Style = Style { verbose: true, ..PAGE };
+const ASCII: Style = Style { verbose: true, ..Style::plain(Charset::Ascii) };
 
 fn text(fixture: &(Snapshot, Vec<Finding>), style: Style) -> String {
     render(&fixture.0, &fixture.1, style)
@@ -48,6 +50,41 @@ fn an_exhausted_server() {
 }
 
 #[test]
+fn one_page_of_an_exhausted_server() {
+    assert_report!("brief", text(&fixture::exhausted(), PAGE));
+}
+
+#[test]
+fn one_page_of_a_report_with_losses_says_them_first_and_near_the_end() {
+    let text = text(&fixture::lossy(), PAGE);
+    assert!(text.starts_with("INCOMPLETE") && text.contains("\nLosses "), "{text}");
+    assert!(!text.contains("\nOwn cost "), "{text}");
+}
+
+#[test]
+fn a_page_is_no_longer_however_much_is_wrong_and_names_each_finding_it_has_room_for() {
+    for (snapshot, findings) in [fixture::healthy(), fixture::exhausted(), fixture::lossy()] {
+        let is_wrong = |of: &&Finding| of.answer == Answer::Present && of.id != "healthy";
+        let one = findings.iter().find(is_wrong);
+        let Some(one) = one.cloned() else { continue };
+        for count in [1, 3, 6, 12, 30] {
+            let finding = |number: u64| {
+                let mut finding = one.clone();
+                (finding.cost_ns, finding.follows) = (1_000_000_000 * (100 - number), None);
+                finding
+            };
+            let findings: Vec<Finding> = (0..count).map(finding).collect();
+            let text = render(&snapshot, &findings, PAGE);
+            assert_fits(&text);
+            assert!(text.lines().count() <= LINES, "{count}: {text}");
+            let named = text.lines().filter(|line| line.ends_with(" request-seconds")).count();
+            assert!(named >= usize::try_from(count).unwrap().min(10), "{named}: {text}");
+            assert!(text.contains(&format!("{count} present")), "{text}");
+        }
+    }
+}
+
+#[test]
 fn a_report_with_losses() {
     assert_report!("losses", text(&fixture::lossy(), PLAIN));
 }
@@ -59,7 +96,7 @@ fn a_window_in_which_nothing_happened() {
 
 #[test]
 fn a_terminal_without_unicode() {
-    let text = text(&fixture::exhausted(), Style::plain(Charset::Ascii));
+    let text = text(&fixture::exhausted(), ASCII);
     assert!(text.is_ascii());
     assert_report!("ascii", text);
 }
@@ -67,8 +104,8 @@ fn a_terminal_without_unicode() {
 #[test]
 fn every_line_fits_a_hundred_columns() {
     for fixture in [fixture::healthy(), fixture::exhausted(), fixture::lossy()] {
-        for charset in [Charset::Unicode, Charset::Ascii] {
-            assert_fits(&text(&fixture, Style::plain(charset)));
+        for style in [PAGE, PLAIN, ASCII] {
+            assert_fits(&text(&fixture, style));
         }
     }
 }
@@ -78,8 +115,8 @@ fn what_the_real_rules_say_fits_too() {
     let thresholds = profiler_core::finding::Thresholds::default();
     for (snapshot, _) in [fixture::healthy(), fixture::exhausted(), fixture::lossy()] {
         let findings = profiler_core::verdict::findings(&snapshot, &thresholds);
-        for charset in [Charset::Unicode, Charset::Ascii] {
-            let text = render(&snapshot, &findings, Style::plain(charset));
+        for style in [PAGE, PLAIN, ASCII] {
+            let text = render(&snapshot, &findings, style);
             assert_fits(&text);
             assert_harmless(&text);
             // Our own sentences must not show escapes: a sign beyond ASCII has a plain form.
@@ -190,7 +227,7 @@ fn a_window_without_requests_is_not_called_healthy() {
 #[test]
 fn colour_changes_nothing_but_colour() {
     for fixture in [fixture::healthy(), fixture::exhausted(), fixture::lossy()] {
-        let coloured = text(&fixture, Style { colour: true, ..Style::plain(Charset::Unicode) });
+        let coloured = text(&fixture, Style { colour: true, ..PLAIN });
         let mut stripped = String::new();
         let mut rest = coloured.as_str();
         while let Some((before, after)) = rest.split_once("\u{1b}[") {
@@ -302,8 +339,8 @@ fn hostile_strings_reach_the_terminal_only_as_visible_text() {
                 reason.clone_from(&hostile);
             }
         }
-        for charset in [Charset::Unicode, Charset::Ascii] {
-            let text = render(&snapshot, &findings, Style::plain(charset));
+        for style in [PAGE, PLAIN, ASCII] {
+            let text = render(&snapshot, &findings, style);
             assert_harmless(&text);
             assert_fits(&text);
             assert!(text.contains(r"\x1b]0;x\x07\x1b[2J\r\nlosses:"), "{text}");
