@@ -1,8 +1,8 @@
 //! What both sides know of interpreter locks. These are the slots of the map `GIL_PROBES`: how often traced
 //! threads hit the probes in the interpreter's code. Then how the locks of sub-interpreters are found, and
-//! the ways to a thread's frames and to the task that it works for.
+//! the ways to a thread's frames, to whether garbage is collected, and to the task that it works for.
 //!
-//! In: nothing. Out: slot numbers, [`block_key`], [`FrameWay`], [`TaskWay`].
+//! In: nothing. Out: slot numbers, [`block_key`], [`FrameWay`], [`CollectingWay`], [`TaskWay`].
 
 /// A thread was about to wait for the lock.
 pub const WAITED: u32 = 0;
@@ -81,6 +81,41 @@ impl FrameWay {
     }
 }
 
+/// Where an interpreter notes that it collects garbage: an `int` that is 1 meanwhile. It is the upper half of
+/// the word that has the [`FrameWay`], where 0 says that this is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CollectingWay {
+    /// One for all interpreters, so many bytes before the lock (CPython 3.8; above 0, below 2^30).
+    BeforeLock(u32),
+    /// One of each interpreter, so many bytes within it (above 0, below 2^30).
+    InInterpreter(u32),
+}
+
+impl CollectingWay {
+    const BEFORE_LOCK: u64 = 1 << 63;
+    const AT_SHIFT: u32 = 32;
+    const AT_MASK: u64 = 0x3fff_ffff;
+
+    /// As the upper half of a word.
+    pub const fn pack(self) -> u64 {
+        match self {
+            Self::BeforeLock(by) => (by as u64 & Self::AT_MASK) << Self::AT_SHIFT | Self::BEFORE_LOCK,
+            Self::InInterpreter(at) => (at as u64 & Self::AT_MASK) << Self::AT_SHIFT,
+        }
+    }
+
+    /// From the upper half of a word; `None`: it is not read.
+    #[inline(always)]
+    pub const fn unpack(word: u64) -> Option<Self> {
+        let at = (word >> Self::AT_SHIFT & Self::AT_MASK) as u32;
+        match (at, word & Self::BEFORE_LOCK) {
+            (0, _) => None,
+            (_, 0) => Some(Self::InInterpreter(at)),
+            _ => Some(Self::BeforeLock(at)),
+        }
+    }
+}
+
 /// What in a `PyThreadState` shows which task the thread works for: the last word of an element of
 /// `INTERPRETERS`, where 0 says that tasks are not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +162,16 @@ mod tests {
             let way = TaskWay { number_at: 160, context, chunk };
             assert_eq!(TaskWay::unpack(way.pack()), way);
             assert_ne!(way.pack(), 0, "0 says that there is none");
+        }
+    }
+
+    #[test]
+    fn way_to_the_collector_is_beside_that_to_frames() {
+        let frames = FrameWay { at: 72, is_direct: true, through: 8, kind: FRAMES_3_8 };
+        assert_eq!(CollectingWay::unpack(frames.pack()), None, "it is not read");
+        for way in [CollectingWay::BeforeLock(608), CollectingWay::InInterpreter(7600)] {
+            let word = frames.pack() | way.pack();
+            assert_eq!((FrameWay::unpack(word), CollectingWay::unpack(word)), (frames, Some(way)));
         }
     }
 

@@ -27,6 +27,14 @@ pub const NO_STATE: u32 = 2;
 pub const DRAWN: u32 = 4;
 /// [`StackSample::flags`]: it was drawn twice, and stands for twice as much.
 pub const DRAWN_TWICE: u32 = 8;
+/// [`StackSample::flags`], of the clock: it was read whether the interpreter collected garbage.
+pub const COLLECTING_READ: u32 = 16;
+/// [`StackSample::flags`]: the interpreter collected garbage, and the thread had its lock.
+pub const COLLECTING: u32 = 32;
+/// [`StackSample::flags`]: the interpreter collected garbage, and the thread did not have its lock.
+pub const COLLECTING_ELSEWHERE: u32 = 64;
+/// [`StackSample::flags`], beside [`COLLECTING`]: `gc.callbacks` is not empty, or that is not known.
+pub const COLLECTOR_CALLS: u32 = 128;
 
 /// One frame.
 #[repr(C)]
@@ -62,14 +70,16 @@ pub struct StackSample {
     pub system_call: u32,
     /// How long it had slept, if it was drawn; else 0.
     pub drawn_ns: u32,
-    /// [`CUT`], [`NO_STATE`], [`DRAWN`], [`DRAWN_TWICE`].
+    /// [`CUT`], [`NO_STATE`], [`DRAWN`], [`DRAWN_TWICE`], [`COLLECTING_READ`] and those after it.
     pub flags: u32,
     /// Frames that follow; 0: they were told before, or there are none.
     pub count: u32,
     /// How long this look took.
     pub cost_ns: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// How often the lock had passed from one thread to another, of [`COLLECTING`] alone (its lowest bits).
+    pub switches: u16,
+    /// Collections that were over by then, of [`COLLECTING`] alone (its lowest bits).
+    pub collections: u16,
 }
 
 /// Bytes of a name or a table of lines that are compared, the last.

@@ -91,6 +91,24 @@ impl Lock {
         if thread == 0 { None } else { Some(held) }
     }
 
+    /// If a state's thread has the lock, how often that has passed from one thread to another.
+    #[inline(always)]
+    pub fn held_by(self, state: u64) -> Option<u64> {
+        let mut words = [0_u64; 3];
+        let from = self.address.wrapping_add(LAST_HOLDER) as *const _;
+        // SAFETY: the destination holds 24 bytes; on failure the helper leaves zeroes.
+        unsafe { bpf_probe_read_user((&raw mut words).cast(), 24, from) };
+        let [holder, locked, switches] = words;
+        if holder == state && locked as u32 == 1 { Some(switches) } else { None }
+    }
+
+    /// Whether it is the only one of its process.
+    #[inline(always)]
+    pub fn is_only(self) -> bool {
+        // SAFETY: elements of a map live as long as the map.
+        unsafe { (*self.process)[4] & HAS_OTHER_LOCKS == 0 }
+    }
+
     /// Whether it is the main interpreter's.
     #[inline(always)]
     pub fn is_main(self) -> bool {
@@ -140,7 +158,7 @@ impl Lock {
         unsafe { (*self.process)[5] }
     }
 
-    /// The way to a thread's frames, packed; 0: they are not read.
+    /// The ways to a thread's frames and to the collector, packed; 0: frames are not read.
     #[inline(always)]
     pub fn frame_way(self) -> u64 {
         // SAFETY: as above.

@@ -43,9 +43,9 @@ pub static TARGETS: HashMap<u32, u32, 8192> = HashMap::new();
 
 /// By process, in this order. First the address of the interpreter lock, and the distance of a thread's
 /// number in its `PyThreadState` (0: not known). If not 0, how far the number is from where the word there
-/// points. Then the way to a thread's frames (`profiler_common::gil::FrameWay`), bits
-/// (`profiler_common::gil::HAS_OTHER_LOCKS` and the next), and the way to the task that a thread works for
-/// (`TaskWay` there). Given by user space, inherited by fork.
+/// points. Then the ways to a thread's frames and to the collector (`profiler_common::gil::FrameWay`,
+/// `CollectingWay`), bits (`profiler_common::gil::HAS_OTHER_LOCKS` and the next), and the way to the task
+/// that a thread works for (`TaskWay` there). Given by user space, inherited by fork.
 #[btf_map]
 pub static INTERPRETERS: HashMap<u32, [u64; 6], 8192> = HashMap::new();
 

@@ -13,11 +13,11 @@ use aya_ebpf::bindings::task_struct;
 use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_loop, bpf_probe_read_user};
 use aya_ebpf::macros::btf_map;
-use profiler_common::gil::{FRAMES_3_8, FRAMES_3_10, FRAMES_3_11, FRAMES_3_14, FrameWay};
+use profiler_common::gil::{CollectingWay, FRAMES_3_8, FRAMES_3_10, FRAMES_3_11, FRAMES_3_14, FrameWay};
 use profiler_common::loss;
 use profiler_common::stack::{
-    COMPARED_BYTES, CUT, CodeIdentity, MAX_STACK, NO_STATE, StackFrame, StackSample, TOLD_AGAIN_NS,
-    content_of, mix,
+    COLLECTING, COLLECTING_ELSEWHERE, COLLECTING_READ, COLLECTOR_CALLS, COMPARED_BYTES, CUT, CodeIdentity,
+    MAX_STACK, NO_STATE, StackFrame, StackSample, TOLD_AGAIN_NS, content_of, mix,
 };
 
 use crate::account::Account;
@@ -35,6 +35,8 @@ const MAX_STATES: u32 = 256;
 const LAST_HOLDER: u64 = 8;
 /// Distances in a `PyThreadState` of the one before it, which is newer, and the one after it.
 const LINKS: [u64; 2] = [8, 0];
+/// Distance of `interp` in a `PyThreadState`, which follows the links (Include/cpython/pystate.h).
+const INTERPRETER: u64 = 16;
 /// Words of a frame that are read: all that any version has of what is needed.
 const FRAME_WORDS: usize = 14;
 /// Owners (`owner` of a frame) from here on are C code: such a frame has no code object.
@@ -111,11 +113,15 @@ unsafe fn read(
         (*scratch).own = task::own_number(task);
         let (tgid, tid) = task::who(task);
         (*scratch).inherited = if tgid == tid { lock.inherited_number() } else { 0 };
+        let is_clock = of == OF_CLOCK;
         let mut of = of;
         let state = find_state(scratch, &raw mut of, lock, account);
         if state == 0 {
             (*scratch).sample.flags |= NO_STATE;
             return;
+        }
+        if is_clock {
+            collecting(scratch, lock, state);
         }
         let first = user_word(state.wrapping_add(way.at));
         (*scratch).next =
@@ -128,6 +134,58 @@ unsafe fn read(
         if (*scratch).next != 0 || (*scratch).ends_well == 0 {
             (*scratch).sample.flags |= CUT;
         }
+    }
+}
+
+/// Words of the collector's state that are read: three for each generation, of which the first counts
+/// collections that are over; then the note that it collects, a list of garbage and that of callbacks.
+const COLLECTOR_WORDS: usize = 12;
+const NOTE: usize = 9;
+const CALLBACKS: usize = 11;
+/// Distance of the length in a list (Include/cpython/listobject.h).
+const LIST_LENGTH: u64 = 16;
+
+/// Whether the interpreter of a state collects garbage, into the sample.
+///
+/// # Safety
+/// As for [`read`].
+#[inline(always)]
+unsafe fn collecting(scratch: *mut Scratch, lock: Lock, state: u64) {
+    let at = match CollectingWay::unpack(lock.frame_way()) {
+        Some(CollectingWay::InInterpreter(at)) => {
+            user_word(state.wrapping_add(INTERPRETER)).wrapping_add(at.into())
+        }
+        Some(CollectingWay::BeforeLock(by)) => lock.address.wrapping_sub(by.into()),
+        None => return,
+    };
+    // SAFETY: as the caller promises; the destination holds as many bytes. Frames are read later.
+    unsafe {
+        let words = (&raw mut (*scratch).frame).cast::<[u64; COLLECTOR_WORDS]>();
+        let from = at.wrapping_sub(8 * NOTE as u64) as *const _;
+        if bpf_probe_read_user(words.cast(), size_of::<[u64; COLLECTOR_WORDS]>() as u32, from) != 0 {
+            return;
+        }
+        let words = &*words;
+        let flags = match words[NOTE] as u32 {
+            0 => COLLECTING_READ,
+            // Others compute meanwhile without the lock.
+            1 => match lock.held_by(state) {
+                Some(switches) => {
+                    (*scratch).sample.switches = switches as u16;
+                    let collections = words[0].wrapping_add(words[3]).wrapping_add(words[6]);
+                    (*scratch).sample.collections = collections as u16;
+                    let mut callbacks = 1_u64;
+                    let length = words[CALLBACKS].wrapping_add(LIST_LENGTH) as *const _;
+                    let is_read = bpf_probe_read_user((&raw mut callbacks).cast(), 8, length) == 0;
+                    let calls = if is_read && callbacks == 0 { 0 } else { COLLECTOR_CALLS };
+                    COLLECTING_READ | COLLECTING | calls
+                }
+                None if lock.is_only() => COLLECTING_READ | COLLECTING_ELSEWHERE,
+                None => return,
+            },
+            _ => return,
+        };
+        (*scratch).sample.flags |= flags;
     }
 }
 
@@ -391,7 +449,8 @@ pub unsafe fn sample(of: u32, about: About, task: *mut task_struct, account: Opt
             flags,
             count: 0,
             cost_ns: 0,
-            reserved: 0,
+            switches: 0,
+            collections: 0,
         };
         if let Some(lock) = lock::main(tgid)
             && lock.frame_way() != 0

@@ -1,9 +1,11 @@
 """An application whose parts compute or wait, each with a clock around it.
 
 `/report` computes in three functions, `/light` in one and `/long` in the same for long; clocks are those of its
-threads. `/queries` waits in three functions, `/nap` in one; `/truth` has the seconds of each so far, by the path.
+threads. `/queries` waits in three functions, `/nap` in one. `/garbage` collects beside a large heap. `/truth` has the
+seconds of each so far, by the path, and those in collections as what `collections` computes.
 """
 
+import gc
 import hashlib
 import json
 import select
@@ -16,6 +18,7 @@ DOCUMENT = {str(number): list(range(20)) for number in range(200)}
 BLOB = b"x" * 400_000
 LOCK = threading.Lock()
 SECONDS = {}
+HEAP = []
 
 
 def noted(clock):
@@ -54,6 +57,23 @@ def in_loop():
         total += number * number
 
 
+@computes
+def in_garbage():
+    with LOCK:
+        if not HEAP:
+            # From here on only `in_garbage` collects, so its clock has all of it.
+            gc.disable()
+            HEAP.extend([number] for number in range(150_000))
+    rows = [[number] for number in range(60_000)]
+    begun = time.thread_time()
+    gc.collect()
+    spent = time.thread_time() - begun
+    with LOCK:
+        of = SECONDS.setdefault("collections", {})
+        of["/garbage"] = of.get("/garbage", 0) + spent
+    rows.clear()
+
+
 @waits
 def in_short_sleeps():
     for _ in range(40):
@@ -77,6 +97,8 @@ def app(environ, start_response):
     if path == "/truth":
         with LOCK:
             body = json.dumps(SECONDS).encode()
+    elif path == "/garbage":
+        in_garbage(path)
     elif path == "/report":
         for part in (in_json, in_digest, in_loop):
             part(path)

@@ -134,6 +134,7 @@ mod tests {
             longest_ns: 7,
             victim: None,
             is_shared_connection: false,
+            is_collecting: false,
             place: None,
             seen: None,
             example: endpoint.map(|endpoint| ChainExample {

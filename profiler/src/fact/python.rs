@@ -5,6 +5,7 @@
 //! not look as it should. A version that is not known is refused by name, never treated as its neighbour.
 
 pub mod code;
+mod collecting;
 mod elf;
 mod holder;
 mod layout;
@@ -22,6 +23,7 @@ mod tests;
 
 use std::collections::HashMap;
 
+use profiler_common::gil::CollectingWay;
 use profiler_core::fact::{InterpreterLock, InterpreterSeen};
 
 use super::process::version::{in_path, leading_version};
@@ -71,6 +73,8 @@ pub struct Looked {
     pub file: Option<Mapped>,
     /// Its C library waits for condition variables on the stack, not on their own memory.
     pub waits_elsewhere: bool,
+    /// Where it notes that it collects garbage; `None`: not known.
+    pub collecting: Option<CollectingWay>,
 }
 
 /// Whether a mapped file is musl's C library or its loader, which are one. Where the loader is a link to the
@@ -102,7 +106,7 @@ impl Interpreters {
         let Some((file, image)) = found else {
             let refused = unknown_kind(&mapped);
             let seen = InterpreterSeen { tgid, refused, ..InterpreterSeen::default() };
-            return Ok(Looked { seen, file: None, waits_elsewhere });
+            return Ok(Looked { seen, waits_elsewhere, ..Looked::default() });
         };
         let mut seen = InterpreterSeen { tgid, file: bounded(file.name()), ..InterpreterSeen::default() };
         // The interpreter's numbers of threads are those of its own PID namespace.
@@ -117,13 +121,14 @@ impl Interpreters {
             };
             examine(&memory, file, &image, &named_version(file, &mapped), &mut seen, is_thread)
         });
+        let collecting = outcome.as_ref().ok().copied().flatten();
         match outcome {
             // Mapped, as in the children of a web server that embeds it, and not in use.
-            Ok(()) | Err(PythonError::NotStarted) => {}
+            Ok(_) | Err(PythonError::NotStarted) => {}
             Err(error) => seen.refused = Some(error.to_string()),
         }
         seen.tasks = task::told(&seen, &mapped, &image);
-        Ok(Looked { seen, file: Some(file.clone()), waits_elsewhere })
+        Ok(Looked { seen, file: Some(file.clone()), waits_elsewhere, collecting })
     }
 
     /// Whether the executable of a process says that it runs on musl, whatever the C library's file is
@@ -181,6 +186,7 @@ pub fn read_hostile(bytes: &[u8]) {
     for minor in 7..=17 {
         let version = Version::parse(&format!("3.{minor}"));
         let _ = version.map(|version| layout::locks(&memory, 4096, version, true));
+        let _ = version.map(|version| layout::collecting(&memory, 4096, version));
     }
     code::read_hostile(&memory, bytes);
     for line in String::from_utf8_lossy(bytes).lines() {
@@ -217,7 +223,8 @@ fn named_version(file: &Mapped, mapped: &[Mapped]) -> Option<String> {
     own.or_else(|| mapped.iter().find_map(|other| in_path(&other.path)))
 }
 
-/// Reads an interpreter's version and locks out of a process.
+/// Reads an interpreter's version and locks out of a process. Returns where it notes that it collects
+/// garbage, if that is known.
 fn examine(
     memory: &dyn Memory,
     file: &Mapped,
@@ -225,7 +232,7 @@ fn examine(
     named: &Option<String>,
     seen: &mut InterpreterSeen,
     is_thread: impl Fn(u32) -> bool,
-) -> Result<(), PythonError> {
+) -> Result<Option<CollectingWay>, PythonError> {
     let not_so = || PythonError::Mapping { file: bounded(file.name()) };
     let bias = image.bias(file.start, file.offset, procfs::page_size()).ok_or_else(not_so)?;
     let runtime = bias.checked_add(image.runtime).ok_or_else(not_so)?;
@@ -250,8 +257,10 @@ fn examine(
         let way = holder::way(memory, version, main.address, is_thread).filter(is_known);
         seen.thread_number_at = way.map(|way| way.at);
         seen.thread_number_through = way.and_then(|way| way.through);
+        let collecting = layout::collecting(memory, runtime, version);
+        return Ok(collecting.and_then(|way| collecting::confirmed(memory, main.address, way)));
     }
-    Ok(())
+    Ok(None)
 }
 
 /// What is read of a lock at `address`, if it looks like one.

@@ -4,6 +4,8 @@
 //! [`SampleSeen`]s, and places that are new. A stack is named at once, while its code objects are there, and
 //! its samples are told a little later: whose code it is is known by then.
 
+mod collecting;
+
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,7 @@ use profiler_core::fact::place::PlaceSeen;
 use profiler_core::fact::sample::{SampleSeen, Slept};
 use zerocopy::FromBytes as _;
 
+use self::collecting::{Collected, Collections};
 use super::Proc;
 use super::python::place::{PlaceRead, PlaceReader};
 
@@ -29,6 +32,7 @@ const NUMBERED_AGAIN: Duration = Duration::from_secs(1);
 pub struct Samples {
     stacks: HashMap<u64, Stack>,
     waiting: Vec<Waiting>,
+    collections: Collections,
 }
 
 #[derive(Debug)]
@@ -42,6 +46,7 @@ struct Stack {
 struct Waiting {
     seen: SampleSeen,
     stack: u64,
+    collected: Collected,
     since: Instant,
 }
 
@@ -67,13 +72,15 @@ impl Samples {
                 self.stacks.insert(stack, Stack { read, number: None });
             }
         }
+        let collected = self.collections.note(&sample);
         if self.waiting.len() >= MAX_WAITING {
             return false;
         }
         let times = if flags & DRAWN_TWICE != 0 { 2 } else { 1 };
-        let seen = SampleSeen { tgid, tid, at_ns, place: None, slept };
+        let seen = SampleSeen { tgid, tid, at_ns, place: None, slept, is_collecting: None };
         let since = Instant::now();
-        self.waiting.extend((0..times).map(|_| Waiting { seen, stack, since }));
+        let waiting = || Waiting { seen, stack, collected: collected.clone(), since };
+        self.waiting.extend((0..times).map(|_| waiting()));
         true
     }
 
@@ -84,10 +91,11 @@ impl Samples {
         } else {
             self.waiting.partition_point(|waiting| waiting.since.elapsed() >= TOLD_AFTER)
         };
-        let told = self.waiting.drain(..ready).map(|Waiting { mut seen, stack, .. }| {
+        let told = self.waiting.drain(..ready).map(|Waiting { mut seen, stack, collected, .. }| {
             let found = self.stacks.get_mut(&stack).and_then(|stack| stack.number(reader));
             let (number, new) = found.unzip();
             seen.place = number;
+            seen.is_collecting = collected.known();
             (seen, new.flatten())
         });
         told.collect()

@@ -158,6 +158,7 @@ pub(crate) fn leaf(chains: &Chains, time: &LeafTime) -> String {
     let mut words = match (leaf.unreleased, leaf.reason) {
         (Some(unreleased), _) => of_unreleased(unreleased).to_owned(),
         (_, Some(reason)) => format!("{}: {}", of_kind(leaf.kind), of_reason(reason)),
+        _ if time.is_collecting => "collecting garbage".to_owned(),
         _ => leaf.held.map_or(of_kind(leaf.kind), of_held).to_owned(),
     };
     let computes_in = system_call(leaf).filter(|_| leaf.kind == LeafKind::Computing);
@@ -257,6 +258,7 @@ mod tests {
             longest_ns: 1,
             victim: None,
             is_shared_connection: false,
+            is_collecting: false,
             seen: None,
             example: None,
         }
@@ -293,6 +295,7 @@ mod tests {
             system_call: system_call::WRITE.cast_signed(),
             ..Leaf::of(LeafKind::Computing)
         };
+        let collecting = LeafTime { is_collecting: true, ..time(Leaf::of(LeafKind::Computing)) };
         let shared = LeafTime { is_shared_connection: true, ..time(Leaf::of(LeafKind::BackEnd)) };
         for (time, words) in [
             (time(back_end), "back end port 5432 (recvfrom), since before the trace"),
@@ -301,6 +304,7 @@ mod tests {
             (time(written), "computing in write at descriptor 7"),
             (time(Leaf { system_call: futex, ..Leaf::of(LeafKind::Sleep) }), "sleeping on purpose"),
             (time(Leaf::not_followed(NotFollowed::Waker)), "not followed: waker not known"),
+            (collecting, "collecting garbage"),
             (shared, "back end, one connection in several processes"),
         ] {
             assert_eq!(leaf(&Chains::default(), &time), words);

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use profiler_common::gil::CollectingWay;
 use profiler_common::record::{KIND_FRAMES, KIND_WAITER_FRAMES};
 use profiler_core::decode::decode;
 use profiler_core::event::{Body, Event};
@@ -32,7 +33,7 @@ pub(super) struct LockWatch {
     interpreters: Interpreters,
     numbers: Numbers,
     codes: Codes,
-    seen: BTreeMap<u32, InterpreterSeen>,
+    seen: BTreeMap<u32, (InterpreterSeen, Option<CollectingWay>)>,
     files: BTreeMap<(String, u64), GilFile>,
     /// Process looked at again last.
     last_again: u32,
@@ -68,9 +69,12 @@ impl LockWatch {
         if let Some(file) = self.watch_file(proc, tgid, &looked, source) {
             facts.push(file);
         }
-        if self.seen.get(&tgid) == Some(&looked.seen) {
+        let known = self.seen.get(&tgid).filter(|(seen, _)| *seen == looked.seen);
+        // Where its note of collections is may show later, and not in each look.
+        if known.is_some_and(|(_, known)| looked.collecting.is_none() || looked.collecting == *known) {
             return facts;
         }
+        let (is_new, collecting) = (known.is_none(), looked.collecting);
         let followed = FollowedLocks::of(&looked, self.reads_frames);
         let seen = looked.seen;
         if seen.foreign_numbers && seen.thread_number_at.is_some() {
@@ -82,8 +86,8 @@ impl LockWatch {
         if self.wanted.stacks {
             self.codes.follow(proc, &seen);
         }
-        self.seen.insert(tgid, seen.clone());
-        facts.push(Fact::InterpreterSeen(seen));
+        self.seen.insert(tgid, (seen.clone(), collecting));
+        facts.extend(is_new.then_some(Fact::InterpreterSeen(seen)));
         facts
     }
 

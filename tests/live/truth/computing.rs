@@ -66,6 +66,51 @@ fn agrees(
     Ok(())
 }
 
+/// The share of an endpoint's samples that are in collections is that of the application's own clock.
+fn collects(traced: &Traced, path: &str, seconds: &Seconds) -> anyhow::Result<()> {
+    let endpoint = endpoint(traced, &format!("GET {path}/{{number}}"))?;
+    let count = |key: &str| endpoint[key].as_u64().with_context(|| format!("no {key}"));
+    let (samples, known, collecting) = (count("samples")?, count("collecting_known")?, count("collecting")?);
+    let of = |path: &str| seconds.get(path).map_or(0.0, |parts| parts.values().sum::<f64>());
+    let collected = seconds.get("collections").and_then(|paths| paths.get(path)).copied().unwrap_or(0.0);
+    let truth = collected / of(path);
+    eprintln!(
+        "{path}: {collecting} of {samples} samples collect, of {known} it is known, {truth:.3} by its clock"
+    );
+    ensure!(samples >= 50, "{samples} samples");
+    // Much of uWSGI's own work is outside Python.
+    ensure!(known * 10 > samples * 8, "of {known} of {samples} samples it is known");
+    let bound = 4.0 * (truth * (1.0 - truth) / samples as f64).sqrt() + 2.0 * BESIDE;
+    let least = collecting as f64 / samples as f64;
+    let most = (collecting + samples - known) as f64 / samples as f64;
+    ensure!(least - bound <= truth && truth <= most + bound, "{path}: {truth} is not {least} to {most}");
+    Ok(())
+}
+
+fn collections_are_counted_apart(server: Parts, options: &[&str]) -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _others = shared()?;
+    let running = Server::start(&server)?;
+    let trace = Trace::start_with(running.pid(), options)?;
+    // One after the other, so that hardly anybody else wants the lock.
+    for path in ["/garbage", "/light"] {
+        Load::run(running.address(), &["--seconds", "5", "--clients", "1", "--routes", path])?;
+    }
+    let seconds = Parts::seconds(running.address())?;
+    let traced = trace.end()?;
+    for path in ["/garbage", "/light"] {
+        collects(&traced, path, &seconds)?;
+    }
+    let leaves = traced.value("/chains/leaves")?.as_array().context("no list")?;
+    let is_own = |leaf: &&Value| leaf["kind"] == "computing" && leaf["hops"] == Value::Array(Vec::new());
+    for (endpoint, is_collecting) in [("GET /garbage/{number}", true), ("GET /light/{number}", false)] {
+        let leaf = leaves.iter().filter(is_own).find(|leaf| leaf["endpoint"] == endpoint);
+        let leaf = leaf.with_context(|| format!("no leaf of {endpoint}"))?;
+        ensure!(leaf["is_collecting"] == is_collecting, "{leaf}");
+    }
+    Ok(())
+}
+
 /// Slow requests that compute name the line, each with its own samples.
 fn each_slow_request_has_its_line(traced: &Traced, seconds: &Seconds) -> anyhow::Result<()> {
     let slowest = traced.value("/requests/slowest")?.as_array().context("no list")?;
@@ -122,4 +167,19 @@ fn gunicorn_computes_where_its_threads_clocks_say_in_light_mode() -> anyhow::Res
 #[test]
 fn uwsgi_computes_where_its_threads_clocks_say() -> anyhow::Result<()> {
     shares_are_those_of_the_clocks(Parts::Uwsgi, &[])
+}
+
+#[test]
+fn gunicorn_collects_garbage_as_the_applications_clock_says() -> anyhow::Result<()> {
+    collections_are_counted_apart(Parts::Gthread, &[])
+}
+
+#[test]
+fn gunicorn_collects_garbage_as_the_applications_clock_says_in_light_mode() -> anyhow::Result<()> {
+    collections_are_counted_apart(Parts::Gthread, &["--light"])
+}
+
+#[test]
+fn uwsgi_collects_garbage_as_the_applications_clock_says() -> anyhow::Result<()> {
+    collections_are_counted_apart(Parts::Uwsgi, &[])
 }

@@ -32,4 +32,7 @@ pub struct SampleSeen {
     /// Of a sleep; `None`: it computed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slept: Option<Slept>,
+    /// It collected garbage; `None`: not known, or it slept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is_collecting: Option<bool>,
 }

@@ -301,7 +301,7 @@ mod tests {
                 whose: Whose::Own,
             };
             chains.places = vec![PlaceSeen { number: 4, frames: vec![frame], is_cut: false }];
-            let places = vec![ComputedAt { place: 4, samples: samples * 3 / 4 }];
+            let places = vec![ComputedAt { place: 4, samples: samples * 3 / 4, collecting: 0 }];
             chains.computed = vec![
                 Computed { samples: samples * 2, ..Computed::default() },
                 Computed { endpoint: 1, samples, places, ..Computed::default() },

@@ -63,7 +63,7 @@ mod tests {
         slept.add(900, false);
         let mut all = slept;
         all.add(100, true);
-        let at = |place, samples| ComputedAt { place, samples };
+        let at = |place, samples| ComputedAt { place, samples, collecting: 0 };
         let mut snapshot = Snapshot::default();
         snapshot.chains.places = vec![place(0, Whose::Own), place(1, Whose::Package)];
         snapshot.chains.waited = vec![Waited {
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(added(&snapshot, false), "x; loops sleep most in fetch (shop/app.py:17)");
         assert_eq!(added(&snapshot, true), "x", "a package is not the application");
         let computed = snapshot.chains.computed.first_mut().expect("made above");
-        computed.places = vec![ComputedAt { place: 0, samples: 95 }];
+        computed.places = vec![ComputedAt { place: 0, samples: 95, collecting: 0 }];
         assert_eq!(added(&snapshot, true), "x; loops compute most in fetch (shop/app.py:17)");
         snapshot.chains.computed.first_mut().expect("made above").samples = 180;
         assert_eq!(added(&snapshot, true), "x", "that may be less than half");

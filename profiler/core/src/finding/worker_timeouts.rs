@@ -127,7 +127,7 @@ mod tests {
             asked: Some(asked),
             ran_ns: 30 * SECOND,
         });
-        let places = vec![ComputedAt { place: 4, samples: 2940 }];
+        let places = vec![ComputedAt { place: 4, samples: 2940, collecting: 0 }];
         let computed = Computed { samples: 3000, places, ..Computed::default() };
         scene.0.chains.places = vec![place()];
         scene.0.chains.whereabouts = vec![Whereabouts { request: 9, computed, was }];
@@ -140,7 +140,7 @@ mod tests {
     fn killed_worker_is_named_with_the_request_that_ran_and_where_that_was() {
         let begin = "the longest request was GET /report after 30 s";
         let asleep = WasIn::Asleep { place: 4, system_call: Some(45), slept_ns: 29 * SECOND };
-        let computing = WasIn::Computing(ComputedAt { place: 4, samples: 2940 });
+        let computing = WasIn::Computing(ComputedAt { place: 4, samples: 2940, collecting: 0 });
         for (was, end) in [
             (None, "."),
             (Some(asleep), ", in fetch (shop/pay.py:31) for 29 s."),

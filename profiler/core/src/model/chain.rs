@@ -289,6 +289,8 @@ pub struct LeafTime {
     pub victim: Option<u32>,
     /// Several processes waited for it on one and the same connection.
     pub is_shared_connection: bool,
+    /// Of computing: surely more than half of the endpoint's samples were in a collection of garbage.
+    pub is_collecting: bool,
     /// What a look from outside saw of it in the longest sleep that was looked at: its number in
     /// [`Chains::objects`].
     pub seen: Option<u32>,
@@ -442,24 +444,27 @@ impl Chains {
         Some((self.endpoint(computed.endpoint)?, computed, most))
     }
 
-    /// Leaves of computing have the place of the line that most samples of their endpoint are at.
+    /// Leaves of computing have the place of the line that most samples of their endpoint are at, and say
+    /// whether most were in a collection of garbage.
     pub fn place_computing(&mut self) {
-        let mostly: Vec<(u32, u32)> = self
+        let mostly: Vec<(u32, Option<u32>, bool)> = self
             .computed
             .iter()
             // Threads without a request do different things.
             .filter(|computed| computed.endpoint > 0)
-            .filter_map(|computed| {
-                let most = self.computed_lines(computed).into_iter().next()?;
-                is_most(most.samples, computed.samples).then_some((computed.endpoint, most.place))
+            .map(|computed| {
+                let most = self.computed_lines(computed).into_iter().next();
+                let most = most.filter(|most| is_most(most.samples, computed.samples));
+                (computed.endpoint, most.map(|most| most.place), computed.is_collecting())
             })
             .collect();
         let of_requests = self.of_requests.iter_mut().map(|wait| &mut wait.time);
         for time in self.leaves.iter_mut().chain(of_requests) {
             let is_python = time.leaf.kind == LeafKind::Computing && time.leaf.system_call < 0;
-            let known = mostly.iter().find(|(endpoint, _)| *endpoint == time.leaf.endpoint);
-            if let Some((_, place)) = known.filter(|_| is_python) {
-                time.place = Some(*place);
+            let known = mostly.iter().find(|(endpoint, ..)| *endpoint == time.leaf.endpoint);
+            if let Some((_, place, is_collecting)) = known.filter(|_| is_python) {
+                time.place = place.or(time.place);
+                time.is_collecting = *is_collecting;
             }
         }
     }

@@ -14,6 +14,8 @@ pub struct ComputedAt {
     pub place: u32,
     /// Samples there.
     pub samples: u64,
+    /// Those in a collection of garbage.
+    pub collecting: u64,
 }
 
 /// Samples of threads while they worked for requests of one endpoint.
@@ -27,11 +29,25 @@ pub struct Computed {
     pub samples: u64,
     /// Those at no place: no Python ran, or its frames could not be read or named.
     pub unplaced: u64,
+    /// Those of which it is known whether they were in a collection of garbage.
+    pub collecting_known: u64,
+    /// Those that were.
+    pub collecting: u64,
     /// Where they were, the most first (bounded).
     pub places: Vec<ComputedAt>,
 }
 
 impl Computed {
+    /// Samples in collections of garbage; `None`: of none of them it is known.
+    pub fn in_collections(&self) -> Option<u64> {
+        (self.collecting_known > 0).then_some(self.collecting)
+    }
+
+    /// Whether it was the collection of garbage for the most part.
+    pub fn is_collecting(&self) -> bool {
+        is_most(self.collecting, self.samples)
+    }
+
     /// Samples by the lines that the application is at, or whoever runs where it has no frame; the most
     /// first. Of each the place that most of them are at. `of`: places by number.
     pub fn lines<'a>(&self, of: impl Fn(u32) -> Option<&'a PlaceSeen>) -> Vec<ComputedAt> {
@@ -51,8 +67,9 @@ impl Computed {
         let mut parts: BTreeMap<K, ComputedAt> = BTreeMap::new();
         for at in &self.places {
             let Some(place) = of(at.place).filter(|place| !place.frames.is_empty()) else { continue };
-            let part = parts.entry(key(place)).or_insert(ComputedAt { samples: 0, ..*at });
+            let part = parts.entry(key(place)).or_insert(ComputedAt { samples: 0, collecting: 0, ..*at });
             part.samples = part.samples.saturating_add(at.samples);
+            part.collecting = part.collecting.saturating_add(at.collecting);
         }
         let mut parts: Vec<ComputedAt> = parts.into_values().collect();
         parts.sort_unstable_by_key(|at| (std::cmp::Reverse(at.samples), at.place));
@@ -108,14 +125,16 @@ mod tests {
             place(2, &[frame("other", 7, Whose::Own), view]),
             place(3, &[frame("parse", 5, Whose::Server)]),
         ];
-        let at = |place, samples| ComputedAt { place, samples };
+        let at = |place, samples| ComputedAt { place, samples, collecting: samples / 2 };
         let computed = Computed {
             places: vec![at(2, 5), at(0, 4), at(1, 3), at(3, 1), at(9, 1)],
             ..Computed::default()
         };
         let lines = computed.lines(|number| places.get(number as usize));
-        assert_eq!(lines, [at(0, 7), at(2, 5), at(3, 1)]);
+        let lines: Vec<_> = lines.iter().map(|at| (at.place, at.samples, at.collecting)).collect();
+        assert_eq!(lines, [(0, 7, 3), (2, 5, 2), (3, 1, 0)]);
         let functions = computed.functions(|number| places.get(number as usize));
+        let functions: Vec<_> = functions.iter().map(|at| (at.place, at.samples, at.collecting)).collect();
         assert_eq!(functions, lines, "each is in a function of its own");
     }
 }

@@ -19,6 +19,7 @@ fn row(leaf: Leaf, hops: &[Phase], held_ns: u64) -> LeafTime {
         longest_ns: held_ns / 20,
         victim: Some(1),
         is_shared_connection: false,
+        is_collecting: false,
         seen: None,
         place: None,
         example: None,

@@ -13,6 +13,7 @@ mod v3_9;
 
 use std::fmt;
 
+use profiler_common::gil::CollectingWay;
 use profiler_core::fact::InterpreterLock;
 
 use super::memory::{Memory, MemoryError};
@@ -146,6 +147,35 @@ pub(super) const fn task_places(version: Version) -> Option<TaskPlaces> {
         (3, 13) => Some(v3_13::TASKS),
         (3, 14) => Some(v3_14::TASKS),
         (3, 15) => Some(v3_15::TASKS),
+        _ => None,
+    }
+}
+
+/// Indices among the debug offsets of two distances whose sum is that of the collector's note.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct CollectingIndices {
+    /// Of the collector's state in an interpreter.
+    collector: u64,
+    /// Of the note that it collects in that.
+    note: u64,
+}
+
+/// Where an interpreter of this version notes that it collects garbage; `None`: it is not known.
+pub(super) fn collecting(memory: &dyn Memory, runtime: u64, version: Version) -> Option<CollectingWay> {
+    match version.minor_of_3()? {
+        8 => Some(v3_8::COLLECTING),
+        9 | 10 => Some(v3_9::COLLECTING),
+        11 => Some(v3_11::COLLECTING),
+        12 => Some(v3_12::COLLECTING),
+        13 => {
+            let CollectingIndices { collector, note } = v3_13::COLLECTING;
+            let offset = |index: u64| {
+                let distance = memory.word(runtime.checked_add(8 * index)?).ok()?;
+                (distance <= MAX_DISTANCE).then_some(distance)
+            };
+            let at = offset(collector)?.checked_add(offset(note)?)?;
+            u32::try_from(at).ok().filter(|at| *at > 0).map(CollectingWay::InInterpreter)
+        }
         _ => None,
     }
 }

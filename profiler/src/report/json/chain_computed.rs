@@ -24,6 +24,10 @@ view! {
         samples: u64 = computed.samples,
         /// Those at no place: no Python ran, or its frames could not be read or named.
         unplaced: u64 = computed.unplaced,
+        /// Those in a collection of garbage; null: of none of them it is known whether they were.
+        collecting: Option<u64> = computed.in_collections(),
+        /// Those of which it is known.
+        collecting_known: u64 = computed.collecting_known,
         /// Those at lines that are not listed, or not known any more.
         unlisted: u64 = computed.samples.saturating_sub(
             listed(chains, computed).fold(computed.unplaced, |sum, at| sum.saturating_add(at.samples)),
@@ -48,6 +52,8 @@ view! {
         own_lines: Option<String> = chain_words::lines(chains, Some(at.place)),
         /// Samples at it.
         samples: u64 = at.samples,
+        /// Those in a collection of garbage, which began there; null: not known.
+        collecting: Option<u64> = computed.in_collections().map(|_| at.collecting),
         /// Their part of the endpoint's samples.
         of_endpoint_ratio: Option<f64> = ratio(at.samples, computed.samples),
         /// Standard error of of_endpoint_ratio, by the number of samples.

@@ -19,6 +19,8 @@ view! {
         samples: u64 = of.computed.samples,
         /// Those at no place: no Python ran, or its frames could not be read or named.
         unplaced: u64 = of.computed.unplaced,
+        /// Those in a collection of garbage; null: of none of them it is known whether they were.
+        collecting: Option<u64> = of.computed.in_collections(),
         /// Lines, the most samples first. Of many lines only those with the most samples are kept.
         lines: Vec<LineOfRequest<'a>> = chains
             .computed_lines(&of.computed)

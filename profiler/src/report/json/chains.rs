@@ -115,6 +115,8 @@ view! {
         is_serial: bool = time.is_serial(),
         /// Several processes waited for it on one and the same connection.
         is_shared_connection: bool = time.is_shared_connection,
+        /// Of computing: surely more than half of the endpoint's samples were in a collection of garbage.
+        is_collecting: bool = time.is_collecting,
         /// The application's own lines at which the thread at the end waited, the outermost first
         /// (shop/views.py:31 view › shop/db.py:3 query); of computing, where most of its samples are.
         /// null: not read, none is its own, or no line has most samples.

@@ -21,6 +21,7 @@ fn time(leaf: Leaf, way: &[Phase]) -> LeafTime {
         longest_ns: 2 * SECOND,
         victim: Some(1),
         is_shared_connection: false,
+        is_collecting: false,
         seen: None,
         place: None,
         example: None,

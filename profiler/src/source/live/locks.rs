@@ -8,7 +8,7 @@ use std::sync::atomic::{Ordering, fence};
 
 use aya::maps::{Array, HashMap, MapData};
 use profiler_common::gil::{
-    FOREIGN_NUMBERS, FrameWay, HAS_OTHER_LOCKS, INHERITED_NUMBER_SHIFT, LOCK_BYTES, TaskWay,
+    CollectingWay, FOREIGN_NUMBERS, FrameWay, HAS_OTHER_LOCKS, INHERITED_NUMBER_SHIFT, LOCK_BYTES, TaskWay,
     WAITED_FOR_ON_STACK, block_key,
 };
 
@@ -36,6 +36,8 @@ pub struct FollowedLocks {
     pub waited_for_on_stack: bool,
     /// The way to a thread's frames; `None`: they are not read.
     pub frames: Option<FrameWay>,
+    /// Where the interpreter notes that it collects garbage; `None`: it is not read.
+    pub collecting: Option<CollectingWay>,
     /// The way to the task that a thread works for; `None`: it is not read.
     pub tasks: Option<TaskWay>,
 }
@@ -55,6 +57,7 @@ impl FollowedLocks {
             inherited_number: seen.inherited_number,
             waited_for_on_stack: looked.waits_elsewhere,
             frames: sample_way(seen).filter(|_| reads_frames),
+            collecting: looked.collecting.filter(|_| reads_frames),
             tasks: task_way(seen),
         })
     }
@@ -97,7 +100,9 @@ impl LockTable {
             followed.main,
             followed.thread_number_at.unwrap_or(0),
             followed.thread_number_through.unwrap_or(0),
-            followed.frames.map_or(0, FrameWay::pack),
+            followed
+                .frames
+                .map_or(0, |frames| frames.pack() | followed.collecting.map_or(0, CollectingWay::pack)),
             bits(&[
                 (!blocks.is_empty(), HAS_OTHER_LOCKS),
                 (followed.foreign_numbers, FOREIGN_NUMBERS),

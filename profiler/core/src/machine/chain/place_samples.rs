@@ -37,7 +37,7 @@ pub(in crate::machine) struct PlaceSamples {
     waiting: VecDeque<SampleSeen>,
     /// Their threads were still at it when their turn came.
     late: Vec<SampleSeen>,
-    sums: FxHashMap<Key, SleptSum>,
+    sums: FxHashMap<Key, Sum>,
     /// Stretches of complete requests by thread, ascending by their ends.
     served: FxHashMap<Tid, VecDeque<(Span, Served)>>,
     /// Where in Python single requests were.
@@ -73,6 +73,15 @@ struct Key {
     place: Option<u32>,
     /// `None`: it computed.
     system_call: Option<u32>,
+}
+
+/// Samples of one kind.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    slept: SleptSum,
+    /// Those of which it is known whether they were in a collection of garbage, and those that were.
+    collecting_known: u64,
+    collecting: u64,
 }
 
 impl PlaceSamples {
@@ -157,7 +166,10 @@ impl PlaceSamples {
             return;
         }
         let slept = sample.slept.unwrap_or_default();
-        self.sums.entry(key).or_default().add(slept.ns, slept.is_drawn);
+        let sum = self.sums.entry(key).or_default();
+        sum.slept.add(slept.ns, slept.is_drawn);
+        sum.collecting_known += u64::from(sample.is_collecting.is_some());
+        sum.collecting += u64::from(sample.is_collecting == Some(true));
     }
 
     /// The window has ended: where each endpoint computed, and where it slept, the one with the most first.
@@ -181,19 +193,22 @@ impl PlaceSamples {
                     is_loop,
                     ..Computed::default()
                 });
-                of.samples += sum.samples;
+                let Sum { slept: SleptSum { samples, .. }, collecting_known, collecting } = sum;
+                of.samples += samples;
+                of.collecting_known += collecting_known;
+                of.collecting += collecting;
                 match place {
-                    Some(place) => of.places.push(ComputedAt { place, samples: sum.samples }),
-                    None => of.unplaced += sum.samples,
+                    Some(place) => of.places.push(ComputedAt { place, samples, collecting }),
+                    None => of.unplaced += samples,
                 }
                 continue;
             };
             let of =
                 waited.entry(worked).or_insert_with(|| Waited { endpoint, is_loop, ..Waited::default() });
-            of.slept.join(&sum);
+            of.slept.join(&sum.slept);
             match place {
-                Some(place) => of.places.push(WaitedAt { place, system_call, slept: sum }),
-                None => of.unplaced.join(&sum),
+                Some(place) => of.places.push(WaitedAt { place, system_call, slept: sum.slept }),
+                None => of.unplaced.join(&sum.slept),
             }
         }
         let mut computed: Vec<Computed> = computed.into_values().collect();
@@ -261,7 +276,7 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn sample(at_ms: u64, place: Option<u32>) -> SampleSeen {
-        SampleSeen { tgid: 1, tid: 2, at_ns: at_ms * MS, place, slept: None }
+        SampleSeen { tgid: 1, tid: 2, at_ns: at_ms * MS, place, ..SampleSeen::default() }
     }
 
     fn histories() -> Histories {
@@ -295,11 +310,26 @@ mod tests {
         assert!(waited.is_empty());
         let told: Vec<_> = computed.iter().map(|of| (of.endpoint, of.samples, of.unplaced)).collect();
         assert_eq!(told, [(3, 4, 1), (0, 2, 1), (4, 1, 1)]);
-        let at = |place, samples| ComputedAt { place, samples };
+        let at = |place, samples| ComputedAt { place, samples, collecting: 0 };
         assert_eq!(computed[0].places, [at(5, 1), at(6, 1), at(7, 1)]);
         let of_requests = samples.lines.finish([6, 7, 8].into_iter(), &[], &histories, &nowhere);
         let told: Vec<_> = of_requests.iter().map(|of| (of.request, of.computed.samples)).collect();
         assert_eq!(told, [(7, 4), (8, 1)], "numbers of requests, one less than histories have");
+    }
+
+    #[test]
+    fn samples_in_a_collection_are_counted_apart_where_that_is_known() {
+        let histories = histories();
+        let mut samples = PlaceSamples::default();
+        let seen = [(10, Some(true)), (20, Some(true)), (30, Some(false)), (40, None), (150, None)];
+        for (at_ms, is_collecting) in seen {
+            let sample = SampleSeen { is_collecting, ..sample(at_ms, Some(5)) };
+            samples.note(sample, &histories, &|_| 3, &nowhere);
+        }
+        let (computed, _) = samples.finish(&histories, &|_| 3, &nowhere);
+        let told: Vec<_> = computed.iter().map(|of| (of.samples, of.in_collections())).collect();
+        assert_eq!(told, [(4, Some(2)), (1, None)]);
+        assert_eq!(computed[0].places, [ComputedAt { place: 5, samples: 4, collecting: 2 }]);
     }
 
     #[test]

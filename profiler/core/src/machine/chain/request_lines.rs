@@ -58,6 +58,8 @@ struct RequestSeen {
     look: Option<LastLook>,
     samples: u64,
     unplaced: u64,
+    collecting_known: u64,
+    collecting: u64,
     /// Samples by line, each by the place that was first seen there.
     lines: Vec<ComputedAt>,
     /// The last sample.
@@ -77,9 +79,12 @@ impl RequestSeen {
         self.look.is_some() && self.ended_ns.is_none()
     }
 
-    fn count(&mut self, place: Option<u32>, place_of: PlaceOf<'_>) {
+    fn count(&mut self, sample: &SampleSeen, place_of: PlaceOf<'_>) {
+        let collecting = u64::from(sample.is_collecting == Some(true));
         self.samples += 1;
-        let Some(place) = place else {
+        self.collecting_known += u64::from(sample.is_collecting.is_some());
+        self.collecting += collecting;
+        let Some(place) = sample.place else {
             self.unplaced += 1;
             return;
         };
@@ -89,6 +94,7 @@ impl RequestSeen {
         };
         if let Some(at) = self.lines.iter_mut().find(is_it) {
             at.samples += 1;
+            at.collecting += collecting;
             return;
         }
         if self.lines.len() >= MAX_LINES {
@@ -98,13 +104,20 @@ impl RequestSeen {
                 self.lines.remove(index);
             }
         }
-        self.lines.push(ComputedAt { place, samples: 1 });
+        self.lines.push(ComputedAt { place, samples: 1, collecting });
     }
 
     fn computed(&self) -> Computed {
         let mut places = self.lines.clone();
         places.sort_unstable_by_key(|at| (Reverse(at.samples), at.place));
-        Computed { samples: self.samples, unplaced: self.unplaced, places, ..Computed::default() }
+        Computed {
+            samples: self.samples,
+            unplaced: self.unplaced,
+            collecting_known: self.collecting_known,
+            collecting: self.collecting,
+            places,
+            ..Computed::default()
+        }
     }
 
     /// What it was in at a moment.
@@ -148,7 +161,7 @@ impl RequestLines {
             && let Some(seen) = self.entry(request, sample.at_ns)
         {
             seen.sampled_ns = seen.sampled_ns.max(sample.at_ns);
-            seen.count(sample.place, place_of);
+            seen.count(sample, place_of);
         }
     }
 
@@ -299,7 +312,7 @@ mod tests {
         let mut lines = RequestLines::default();
         lines.looked_at(7, look(90, 10, Some(9)));
         sample(&mut lines, 7, &[(200, 0), (1000, 4), (1010, 5), (1020, 4), (1030, 0)]);
-        let most = WasIn::Computing(ComputedAt { place: 4, samples: 3 });
+        let most = WasIn::Computing(ComputedAt { place: 4, samples: 3, collecting: 0 });
         assert_eq!(told(&lines, &Histories::default(), 1100), Some(most));
         assert_eq!(told(&lines, &slept(150), 1100), Some(most));
         assert_eq!(told(&lines, &Histories::default(), 3000), None, "it did something else at last");

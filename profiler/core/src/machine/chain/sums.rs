@@ -390,6 +390,7 @@ impl LeafTime {
             requests: 0,
             longest_ns: 0,
             is_shared_connection: false,
+            is_collecting: false,
             victim: None,
             seen: None,
             place: None,

@@ -2,8 +2,10 @@
 //!
 //! In: nothing. Out: its layout, seen in 3.12.1.
 
-use super::{Layout, TaskPlaces};
+use super::{CollectingWay, Layout, TaskPlaces};
 
 pub(super) const LAYOUT: Layout = Layout::InInterpreters { head: 40, next: 0, lock: 384 };
 
 pub(super) const TASKS: TaskPlaces = TaskPlaces { context: 208, chunk: Some(232) };
+
+pub(super) const COLLECTING: CollectingWay = CollectingWay::InInterpreter(312);
