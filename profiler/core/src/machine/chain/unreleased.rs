@@ -104,7 +104,7 @@ fn may_hold(known: Known<'_>, (tid, history): (Tid, &History), wait: &Segment) -
     };
     // Of what it does for another request that came later, the one that waits has nothing.
     let is_of_another = !is_since && last.request > 0 && last.request != wait.request;
-    !last.is_idle() && !is_of_another && !waits_in_vain(known, (history.tgid, tid), (last, until_ns))
+    !waits_for_work(last) && !is_of_another && !waits_in_vain(known, (history.tgid, tid), (last, until_ns))
 }
 
 /// Whether a thread waits, up to a moment and beyond, for one of its own process that cannot end that: it has
@@ -114,7 +114,7 @@ fn waits_in_vain(known: Known<'_>, of: (Tid, Tid), (segment, at_ns): (&Segment, 
     const MAX_ENDERS: usize = 16;
     let (mut tid, mut segment) = (of.1, segment);
     for _ in 0..MAX_ENDERS {
-        if segment.is_idle() || waits_for_unreleased(known, (of.0, tid), segment) {
+        if waits_for_work(segment) || waits_for_unreleased(known, (of.0, tid), segment) {
             return true;
         }
         let Did::Slept(SegmentSleep { phase: Phase::LockWait, end: SleepEnd::Thread(by), .. }) = segment.did
@@ -128,6 +128,13 @@ fn waits_in_vain(known: Known<'_>, of: (Tid, Tid), (segment, at_ns): (&Segment, 
         (tid, segment) = (by, then.segment);
     }
     false
+}
+
+/// Who waits for work has nothing to release. At a lock on a file it may wait for a turn to accept, or in the
+/// middle of what another thread gave it.
+fn waits_for_work(segment: &Segment) -> bool {
+    let is_at_file_lock = matches!(segment.did, Did::Slept(sleep) if is_file_lock(sleep.system_call));
+    segment.is_idle() && !is_at_file_lock
 }
 
 /// Whether a thread waits for one of its own process that has not released what it waits for.
@@ -287,6 +294,14 @@ mod tests {
         let Did::Slept(sleep) = waits(false, SleepEnd::Open) else { unreachable!() };
         let at_pipe = Did::Slept(SegmentSleep { object: Object::Descriptor { fd: 5 }, ..sleep });
         assert_eq!(asked(&[(3, 50, at_pipe)]), CouldRelease::One(3));
+    }
+
+    #[test]
+    fn who_waits_for_a_lock_on_a_file_may_do_so_for_another_thread() {
+        let Did::Slept(sleep) = IDLE else { unreachable!() };
+        let at_file_lock = SegmentSleep { system_call: 73, phase: Phase::FileWait, ..sleep };
+        assert_eq!(asked(&[(3, 50, Did::Slept(at_file_lock))]), CouldRelease::One(3));
+        assert_eq!(asked(&[(3, 50, IDLE)]), CouldRelease::Nobody);
     }
 
     #[test]
