@@ -46,7 +46,7 @@ const KEYWORDS: [(&str, &[&str]); 6] = [
 ];
 
 /// Cases of findings, of which a server may have advice of its own.
-const CASES: [&str; 15] = [
+const CASES: [&str; 16] = [
     "accept-queue/standing",
     "back-end/often",
     "cpu-bound/cores",
@@ -62,6 +62,7 @@ const CASES: [&str; 15] = [
     "slots-exhausted/pool",
     "slots-exhausted/pool-clients",
     "slots-exhausted/waiting",
+    "verdict/heartbeat",
 ];
 
 /// Kinds of worker, of whatever server.

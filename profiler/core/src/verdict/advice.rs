@@ -13,6 +13,9 @@ use crate::server::advice::common::raise_cpu_limit;
 use crate::server::advice::{Advice, Part, act, say};
 use crate::server::{kind_named, site::Site};
 
+/// utimensat(2) on x86-64; arm64 names it otherwise, and gets the general advice.
+const UTIMENSAT: i32 = 280;
+
 /// Advice, and the finding whose it is.
 pub(super) fn of(
     snapshot: &Snapshot,
@@ -59,6 +62,12 @@ impl Asked<'_> {
         cause.time(&self.snapshot.chains).is_some_and(|time| time.is_shared_connection)
     }
 
+    /// Whether the server itself sets a file's times, for no request.
+    fn is_heartbeat(&self, cause: &Cause) -> bool {
+        let call = cause.time(&self.snapshot.chains).map(|time| time.leaf.system_call);
+        cause.endpoint == Some(0) && call == Some(UTIMENSAT)
+    }
+
     /// What the server's kind advises, whatever rules found.
     fn of_server(&self, id: &str) -> Option<Advice> {
         let server = &self.snapshot.server;
@@ -75,6 +84,10 @@ impl Asked<'_> {
             }),
             LeafKind::Computing => self.computing(cause),
             LeafKind::CpuTaken => self.cpu_taken(cause),
+            LeafKind::File if self.is_heartbeat(cause) => {
+                let known = self.of_server("verdict/heartbeat");
+                (known.unwrap_or_else(|| generic(&self.snapshot.chains, cause)), None)
+            }
             LeafKind::Upgraded | LeafKind::Stream => (lasting(), None),
             LeafKind::Sleep if is_for_slots(cause) => self.sleeping(cause),
             _ => (generic(&self.snapshot.chains, cause), None),

@@ -65,6 +65,7 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<A
                 .when("If that cannot be")
                 .because("fewer processes use up the quota more slowly and stop less often"),
         ),
+        "verdict/heartbeat" => heartbeat(),
         "gil-contention" => gil_contention(concurrency, &slots),
         "loop-blocked" => loop_blocked(&server.worker_class),
         "loop-blocked/computing" => loop_computing(&server.worker_class, &slots),
@@ -135,6 +136,15 @@ fn threads(server: &Server, concurrency: Concurrency) -> Setting {
 /// Another kind of worker.
 fn worker_class(class: &str) -> Part {
     act(format!("use --worker-class {class}")).with_value(Setting::named("--worker-class"), class)
+}
+
+/// Each worker touches a temporary file before each wait, so that the master knows that it lives
+/// (gunicorn/workers/workertmp.py).
+fn heartbeat() -> Advice {
+    act("use --worker-tmp-dir /dev/shm")
+        .with_value(Setting::named("--worker-tmp-dir"), "/dev/shm")
+        .because("each worker touches its heartbeat file between requests, and in memory that never waits")
+        .into()
 }
 
 /// Several requests at once in each process.
