@@ -85,8 +85,9 @@ fn the_first_thing_said_is_the_verdict_of_the_report() {
         let first: Vec<&str> = sentence.split_whitespace().take(5).collect();
         assert!(above_the_bar(&screen).contains(&first.join(" ")), "{}: {screen}", scenario.name);
         // Only what is wrong has no label before it.
-        let is_labelled =
-            [" healthy ", " nothing found ", " no traffic "].iter().any(|label| screen.starts_with(label));
+        let is_labelled = [" usual ", " healthy ", " nothing found ", " no traffic "]
+            .iter()
+            .any(|label| screen.starts_with(label));
         let is_wrong = verdict("is_wrong").and_then(serde_json::Value::as_bool);
         assert_eq!(is_wrong, Some(!is_labelled), "{}: {screen}", scenario.name);
     }

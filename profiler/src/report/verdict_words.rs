@@ -20,6 +20,8 @@ pub(crate) enum Headline {
     /// Something is wrong: the cause, and what to change, each as the start of a sentence without its end.
     /// `finding`: with whose advice that is.
     Wrong { finding: Option<&'static str>, cause: String, change: String },
+    /// Nothing is, and most of the time is one thing.
+    Usual(String),
     /// Nothing is.
     Healthy(String),
     /// There was no request.
@@ -35,7 +37,8 @@ pub(crate) fn headline(snapshot: &Snapshot, findings: &[Finding]) -> Headline {
     match verdict.pattern {
         Pattern::NoRequests => Headline::NoTraffic(format!("{sentence}.")),
         Pattern::NotSeen | Pattern::Undecided => Headline::Unsure(format!("{sentence}.")),
-        Pattern::TakesAsLong | Pattern::Healthy => Headline::Healthy(format!("{sentence}.")),
+        Pattern::TakesAsLong => Headline::Usual(format!("{sentence}.")),
+        Pattern::Healthy => Headline::Healthy(format!("{sentence}.")),
         _ => {
             let change = change(&verdict);
             Headline::Wrong { finding: verdict.finding, cause: sentence, change }

@@ -57,6 +57,9 @@ pub(super) fn headline(html: &mut Html, snapshot: &Snapshot, findings: &[Finding
         Headline::Healthy(text) => {
             html.raw("<p class=\"verdict good\">").text(&text).raw("</p>");
         }
+        Headline::Usual(text) => {
+            html.raw("<p class=\"verdict\">").text(&text).raw("</p>");
+        }
         Headline::NoTraffic(text) | Headline::Unsure(text) => {
             html.raw("<p class=\"verdict doubt\">").text(&text).raw("</p>");
         }

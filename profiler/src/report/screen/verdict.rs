@@ -22,6 +22,7 @@ pub(super) fn lines(shown: &Shown, paint: Paint, width: usize) -> Vec<Line<'stat
     let (label, role, text) = match verdict_words::headline(&shown.snapshot, &shown.findings) {
         Headline::Wrong { cause, change, .. } => return wrong(&cause, &change, paint, width),
         Headline::Healthy(text) => ("healthy", Role::Good, text),
+        Headline::Usual(text) => ("usual", Role::Plain, text),
         Headline::NoTraffic(text) => ("no traffic", Role::Doubt, text),
         Headline::Unsure(text) => ("nothing found", Role::Doubt, text),
     };

@@ -30,6 +30,7 @@ pub(super) fn headline(page: &mut Page, headline: &Headline) {
             let mark = page.style.charset.glyph("✓ ", "+ ");
             page.paragraph((Role::Good, mark), (Role::Good, text));
         }
+        Headline::Usual(text) => page.paragraph((Role::Plain, ""), (Role::Strong, text)),
         Headline::NoTraffic(text) | Headline::Unsure(text) => {
             page.paragraph((Role::Doubt, "! "), (Role::Doubt, text))
         }
