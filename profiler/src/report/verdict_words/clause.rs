@@ -32,6 +32,7 @@ pub(super) fn of(snapshot: &Snapshot, cause: &Cause) -> String {
     };
     let since = time.is_some_and(|time| time.leaf.since_before);
     let mut clause = match cause.kind {
+        LeafKind::Computing if time.is_some_and(|time| time.is_collecting) => "collects garbage".to_owned(),
         LeafKind::Computing => match time.and_then(|time| chain_words::system_call(&time.leaf)) {
             Some(call) => format!("computes in {call}"),
             None => "computes".to_owned(),
