@@ -188,8 +188,8 @@ fn the_report_of_the_end_of_a_recording_is_that_of_the_report_command() -> anyho
     Ok(())
 }
 
-/// Watches a scenario on the screen until the first thing said has these words, pauses, writes the report, and
-/// compares.
+/// Watches a scenario on the screen until the first thing said has these words, pauses, writes the report,
+/// and compares.
 fn live(name: &str, words: &str) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let Some(scenario) = Scenario::named(name) else { anyhow::bail!("there is no scenario {name}") };
