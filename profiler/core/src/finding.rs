@@ -81,6 +81,17 @@ pub enum Answer {
     },
 }
 
+impl Answer {
+    /// Its place in every list: present ones first, then undecided, then absent.
+    pub const fn rank(&self) -> u8 {
+        match self {
+            Self::Present => 0,
+            Self::Undecided { .. } => 1,
+            Self::Absent => 2,
+        }
+    }
+}
+
 /// One measured value that a verdict rests on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evidence {
@@ -235,11 +246,8 @@ pub fn evaluate(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
     follows::find(&basis, &mut findings);
     findings.append(&mut summaries);
     // The sort is stable: equals stay in the order of the catalogue.
-    findings.sort_by_key(|finding| match finding.answer {
-        Answer::Present => (0, std::cmp::Reverse(finding.cost_ns)),
-        Answer::Undecided { .. } => (1, std::cmp::Reverse(0)),
-        Answer::Absent => (2, std::cmp::Reverse(0)),
-    });
+    // What is not present costs nothing.
+    findings.sort_by_key(|finding| (finding.answer.rank(), std::cmp::Reverse(finding.cost_ns)));
     findings
 }
 

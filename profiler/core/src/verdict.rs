@@ -102,11 +102,7 @@ pub fn findings(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
     let mut findings = finding::evaluate(snapshot, thresholds);
     symptoms::yield_to(&of(snapshot, &findings), &mut findings);
     // The sort is stable: who is healthy no longer stands behind what is present.
-    findings.sort_by_key(|finding| match finding.answer {
-        Answer::Present => 0,
-        Answer::Undecided { .. } => 1,
-        Answer::Absent => 2,
-    });
+    findings.sort_by_key(|finding| finding.answer.rank());
     findings
 }
 

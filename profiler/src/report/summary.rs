@@ -5,7 +5,7 @@
 use std::cmp::Reverse;
 
 use profiler_core::fact::Attached;
-use profiler_core::finding::{Answer, Finding, is_notice};
+use profiler_core::finding::{Finding, is_notice};
 use profiler_core::model::capacity::Doing;
 use profiler_core::model::request::Request;
 use profiler_core::model::{Endpoint, Snapshot};
@@ -57,14 +57,7 @@ pub(crate) fn is_wrong(id: &str) -> bool {
 /// came.
 pub(crate) fn worst_first(findings: &[Finding]) -> Vec<&Finding> {
     let mut ordered: Vec<&Finding> = findings.iter().collect();
-    ordered.sort_by_key(|finding| {
-        let group = match finding.answer {
-            Answer::Present => 0,
-            Answer::Undecided { .. } => 1,
-            Answer::Absent => 2,
-        };
-        (group, Reverse(finding.cost_ns))
-    });
+    ordered.sort_by_key(|finding| (finding.answer.rank(), Reverse(finding.cost_ns)));
     ordered
 }
 

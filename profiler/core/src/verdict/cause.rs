@@ -172,7 +172,7 @@ fn most_of(values: impl Iterator<Item = (u32, u64)>, whole: u64) -> Option<u32> 
     (sum.saturating_mul(PART_MIN) >= whole).then_some(value)
 }
 
-/// What a group prevents; of one that was not replayed it is at least what it holds.
+/// What a group prevents; `None`: it was not replayed.
 fn prevented_ns(chains: &Chains, group: &Group) -> Option<u64> {
     chains.groups.iter().find(|one| one.group == *group).map(|one| one.prevented_ns)
 }
