@@ -23,6 +23,7 @@ mod read;
 mod same;
 pub mod sample;
 pub mod schedule;
+mod served;
 pub mod session;
 pub mod socket;
 pub mod tree;

@@ -18,6 +18,7 @@ mod overhead;
 pub mod place;
 pub mod queue;
 pub mod sample;
+mod served;
 mod sight;
 pub mod waiting;
 
@@ -32,6 +33,7 @@ use open_files::OpenFiles;
 pub use overhead::Overhead;
 use queue::{AcceptQueues, NetworkCounters, QueueCounts};
 use serde::{Deserialize, Serialize};
+pub use served::ServedBy;
 pub use sight::Sight;
 use waiting::WaitingConnections;
 
@@ -199,6 +201,9 @@ pub struct ProcessSeen {
     pub cgroup: Option<String>,
     /// The process uses io_uring: what goes through it is not seen.
     pub uses_io_uring: bool,
+    /// The server that its interpreter runs, where neither its command line nor its files tell of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served_by: Option<ServedBy>,
 }
 
 /// How waits for the interpreter lock are seen.

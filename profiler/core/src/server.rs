@@ -10,6 +10,7 @@ pub mod backlog;
 pub mod cheroot;
 mod command_line;
 pub mod daphne;
+pub mod development;
 pub mod gevent;
 pub mod gunicorn;
 pub mod hypercorn;
@@ -17,6 +18,7 @@ mod lock;
 mod loops;
 pub mod mod_wsgi;
 mod pool;
+pub mod program;
 pub(crate) mod queueing;
 pub mod redact;
 mod setting;
@@ -48,6 +50,8 @@ pub static KINDS: &[&dyn ServerKind] = &[
     &daphne::Daphne,
     &twisted::Twisted,
     &gevent::Gevent,
+    &development::WERKZEUG,
+    &development::DJANGO,
     &unknown::Unknown,
 ];
 
@@ -129,6 +133,11 @@ pub trait ServerKind: Sync {
     /// Name of the Python distribution whose version is the server's, as its `dist-info` directory begins,
     /// where this command line starts the server.
     fn distribution(&self, _command_line: &[String]) -> Option<&'static str> {
+        None
+    }
+
+    /// How it shows where a program of one's own starts it (`waitress.serve(app)`); `None`: it does not.
+    fn in_program(&self) -> Option<&'static program::InProgram> {
         None
     }
 

@@ -149,7 +149,7 @@ pub fn list_servers(proc: &Proc) -> Result<Vec<Found>, FactError> {
 
 fn servers(proc: &Proc, forest: &Forest<'_>) -> Vec<Found> {
     let mut roots = BTreeSet::new();
-    let candidates = forest.identities().filter(|identity| may_be_server(proc, identity));
+    let candidates = forest.identities().filter(|identity| may_be_server(proc, forest, identity));
     for identity in candidates.filter(|identity| !forest.supervises(identity)) {
         if let Ok(tree) = forest.tree(identity.tgid) {
             roots.insert(tree.root);
@@ -160,8 +160,8 @@ fn servers(proc: &Proc, forest: &Forest<'_>) -> Vec<Found> {
 }
 
 /// Whether a process by itself is of a known kind, by its command line, or, for Python programs, by its open
-/// files.
-fn may_be_server(proc: &Proc, identity: &Identity) -> bool {
+/// files. One that listens may be one by what it runs.
+fn may_be_server(proc: &Proc, forest: &Forest<'_>, identity: &Identity) -> bool {
     let bare = ProcessSeen {
         tgid: identity.tgid,
         comm: identity.comm.clone(),
@@ -175,6 +175,9 @@ fn may_be_server(proc: &Proc, identity: &Identity) -> bool {
         identity.executable.as_deref().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
     if !executable.starts_with("python") && !executable.starts_with("pypy") {
         return false;
+    }
+    if !forest.listening_inodes(identity.tgid).is_empty() {
+        return true;
     }
     let files = open_files(proc, identity.tgid).unwrap_or_default();
     process_seen(proc, identity.tgid, &files)

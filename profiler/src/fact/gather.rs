@@ -5,13 +5,13 @@
 use std::collections::{HashMap, HashSet};
 
 use profiler_core::fact::{DescriptorClass, DescriptorSeen, Fact, ListenerSeen, ProcessSeen};
-use profiler_core::server::{Observed, Role};
+use profiler_core::server::{Observed, Role, recognise};
 
 use super::descriptor::{Listening, descriptors, listeners, open_files, socket_inode};
 use super::process::process_seen;
 use super::same::is_same_file;
 use super::socket::{Socket, sockets};
-use super::{Proc, read};
+use super::{Proc, read, served};
 
 /// What is known of a server's processes at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -87,7 +87,17 @@ pub fn server_facts(proc: &Proc, tgids: &[u32]) -> ServerFacts {
         facts.descriptors.extend(descriptors(proc, *tgid, files, table, &listening));
     }
     find_shared(&mut facts.descriptors);
+    note_programs(proc, &mut facts);
     facts
+}
+
+/// Where command lines and files tell of no server, the frames of the threads may.
+fn note_programs(proc: &Proc, facts: &mut ServerFacts) {
+    if !recognise(&facts.processes, &facts.listeners).server.is_unknown() {
+        return;
+    }
+    let listen: HashSet<u32> = facts.listeners.iter().map(|listener| listener.tgid).collect();
+    served::note(proc, &mut facts.processes, |tgid| listen.contains(&tgid));
 }
 
 /// Marks epoll instances that several processes have: an instance that was made before a fork has the same

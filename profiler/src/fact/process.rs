@@ -153,7 +153,13 @@ pub fn process_seen(proc: &Proc, tgid: u32, open_files: &[(i32, String)]) -> Res
         mapped_files: names,
         cgroup: cgroup::of_process(proc, tgid),
         uses_io_uring: open_files.iter().any(|(_, target)| target == "anon_inode:[io_uring]"),
+        served_by: None,
     })
+}
+
+/// Version of a Python distribution, if it is installed where this process finds its packages.
+pub(super) fn distribution_version(proc: &Proc, tgid: u32, distribution: &str) -> Option<String> {
+    version::installed(proc, &identity(proc, tgid).ok()?, &mapped_files(proc, tgid), distribution)
 }
 
 /// gunicorn's heartbeat: a deleted temporary file that its master and workers keep open.

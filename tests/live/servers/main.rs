@@ -12,6 +12,7 @@ mod contended;
 mod emperor;
 mod front_ends;
 mod gevent;
+mod in_scripts;
 mod light;
 mod light_holders;
 mod metrics;

@@ -3,9 +3,9 @@
 //! In: the server, its site, which kind of socket was full. Out: advice with the option's present value, and
 //! what bounds it.
 
-use super::ServerKind;
 use super::advice::{Advice, Direction, Scope, Setting, act, raise, say};
 use super::site::Site;
+use super::{ServerKind, program};
 use crate::model::Server;
 
 /// The option that sets how many connections may wait to be accepted.
@@ -49,6 +49,11 @@ impl Backlog {
 /// What to change; `None`: this kind of server has no option for this kind of socket.
 pub fn advice(kind: &dyn ServerKind, server: &Server, site: &Site, is_unix: bool) -> Option<Advice> {
     let backlog = kind.backlog(is_unix)?;
+    let keyword = kind.in_program().filter(|_| program::has_started(server)).and_then(|shown| shown.backlog);
+    let backlog = match keyword {
+        Some(option) => Backlog { option, scope: Scope::Program, ..backlog },
+        None => backlog,
+    };
     let option = backlog.of(server);
     let bound = Setting::named("net.core.somaxconn").at(Scope::Sysctl);
     let bound = Setting { present: site.somaxconn.map(|most| most.to_string()), ..bound };

@@ -7,19 +7,20 @@
 use super::advice::common::keep_idle_longer;
 use super::advice::{Advice, Scope, Setting, say};
 use super::backlog::Backlog;
-use super::command_line::{Options, Program, Takes, flag, program, read, reported, value};
+use super::command_line::{self, Options, Program, Takes, flag, read, reported, value};
 use super::pool::{self, Pool};
+use super::program::{self, InProgram};
 use super::setting::{resolve, setting};
 use super::site::Site;
 use super::{LogInterval, Observed, Recognised, Role, ServerKind, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::{Origin, Server};
 
-/// cheroot, started by its command or `python -m cheroot`.
+/// cheroot, started by its command, `python -m cheroot`, or `cheroot.wsgi.Server` in a program of one's own.
 #[derive(Debug)]
 pub struct Cheroot;
 
-/// CherryPy, started by `cherryd`. A program of one's own that starts CherryPy shows nothing of it.
+/// CherryPy, started by `cherryd` or by a program of one's own.
 #[derive(Debug)]
 pub struct CherryPy;
 
@@ -58,8 +59,23 @@ static CHERRYD: Options = &[
     value(Some('P'), &["Path"]),
 ];
 
+static IN_PROGRAM: InProgram = InProgram {
+    serves: &[("cheroot/server.py", "serve")],
+    pool: &[("cheroot/workers/threadpool.py", "run")],
+    distribution: Some("cheroot"),
+    backlog: Some("request_queue_size= of cheroot.wsgi.Server"),
+};
+
+static CHERRYPY_IN_PROGRAM: InProgram = InProgram {
+    serves: &[("cherrypy/process/servers.py", "_start_http_thread")],
+    pool: IN_PROGRAM.pool,
+    distribution: Some("cherrypy"),
+    backlog: Some("server.socket_queue_size"),
+};
+
 fn is_called<'a>(process: &'a ProcessSeen, script: &str, module: &str) -> Option<Program<'a>> {
-    program(&process.command_line).filter(|found| found.name == if found.is_module { module } else { script })
+    command_line::program(&process.command_line)
+        .filter(|found| found.name == if found.is_module { module } else { script })
 }
 
 fn cheroot(process: &ProcessSeen) -> Option<Program<'_>> {
@@ -96,7 +112,10 @@ impl ServerKind for Cheroot {
     }
 
     fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
-        let (process, found) = processes.iter().find_map(|process| Some((process, cheroot(process)?)))?;
+        let started = processes.iter().find_map(|process| Some((process, cheroot(process)?)));
+        let Some((process, found)) = started else {
+            return program::recognise(&Cheroot, "pool", processes, listeners);
+        };
         let arguments = read(OPTIONS, found.arguments);
         let mut server = server(self.name(), process);
         server.settings = resolve(&arguments, &DEFAULTS, true);
@@ -108,7 +127,7 @@ impl ServerKind for Cheroot {
     }
 
     fn roles(&self, processes: &[ProcessSeen]) -> Vec<(u32, Role)> {
-        pool::roles(processes, |process| cheroot(process).is_some())
+        pool::roles(processes, |one| cheroot(one).is_some() || program::is_run_by(one, self))
     }
 
     fn configured_slots(&self, server: &Server) -> Option<u32> {
@@ -124,8 +143,12 @@ impl ServerKind for Cheroot {
     }
 
     fn distribution(&self, command_line: &[String]) -> Option<&'static str> {
-        let found = program(command_line)?;
+        let found = command_line::program(command_line)?;
         (found.name == "cheroot").then_some("cheroot")
+    }
+
+    fn in_program(&self) -> Option<&'static InProgram> {
+        Some(&IN_PROGRAM)
     }
 
     fn refine(&self, server: &Server, observed: &Observed) -> Server {
@@ -137,12 +160,15 @@ impl ServerKind for Cheroot {
     }
 
     fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<Advice> {
-        let scope = Scope::CommandLine;
+        let (threads, scope) = match program::has_started(server) {
+            true => ("numthreads= of cheroot.wsgi.Server", Scope::Program),
+            false => ("--threads", Scope::CommandLine),
+        };
         if finding_id == "keep-alive-race" {
-            return Some(longer_timeout(&Setting::of(server, "--timeout", "timeout")));
+            let keyword = "timeout= of cheroot.wsgi.Server";
+            return Some(longer_timeout(&program::option(server, "--timeout", keyword, "timeout")));
         }
-        Pool { server: "cheroot", threads: "--threads", scope, clients_hold_threads: true }
-            .advice(finding_id, server)
+        Pool { server: "cheroot", threads, scope, clients_hold_threads: true }.advice(finding_id, server)
     }
 
     /// None: cheroot has no access log.
@@ -163,7 +189,10 @@ impl ServerKind for CherryPy {
     }
 
     fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
-        let (process, found) = processes.iter().find_map(|process| Some((process, cherrypy(process)?)))?;
+        let started = processes.iter().find_map(|process| Some((process, cherrypy(process)?)));
+        let Some((process, found)) = started else {
+            return program::recognise(&CherryPy, "pool", processes, listeners);
+        };
         let arguments = read(CHERRYD, found.arguments);
         let mut server = server(self.name(), process);
         for file in arguments.values("config") {
@@ -174,7 +203,7 @@ impl ServerKind for CherryPy {
     }
 
     fn roles(&self, processes: &[ProcessSeen]) -> Vec<(u32, Role)> {
-        pool::roles(processes, |process| cherrypy(process).is_some())
+        pool::roles(processes, |one| cherrypy(one).is_some() || program::is_run_by(one, self))
     }
 
     fn configured_slots(&self, server: &Server) -> Option<u32> {
@@ -190,8 +219,12 @@ impl ServerKind for CherryPy {
     }
 
     fn distribution(&self, command_line: &[String]) -> Option<&'static str> {
-        let found = program(command_line)?;
+        let found = command_line::program(command_line)?;
         matches!(found.name, "cherryd" | "cherrypy").then_some("cherrypy")
+    }
+
+    fn in_program(&self) -> Option<&'static InProgram> {
+        Some(&CHERRYPY_IN_PROGRAM)
     }
 
     fn refine(&self, server: &Server, observed: &Observed) -> Server {

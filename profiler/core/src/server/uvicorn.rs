@@ -6,16 +6,17 @@
 use super::advice::common::keep_idle_longer;
 use super::advice::{Advice, Direction, Part, Scope, Setting, Sizes, act, raise, say};
 use super::backlog::Backlog;
-use super::command_line::{Options, Program, Takes, flag, program_of, read, reported, value};
+use super::command_line::{Arguments, Options, Program, Takes, flag, program_of, read, reported, value};
 use super::loops::{self, Loops};
+use super::program::{self, InProgram};
 use super::setting::{given, is_from, put_seen, resolve, setting};
 use super::site::Site;
-use super::{LogInterval, Observed, Recognised, Role, ServerKind, unknown};
+use super::{LogInterval, Observed, Recognised, Role, ServerKind, topmost, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
-use crate::model::{Origin, Server};
+use crate::model::{self, Origin, Server};
 
-/// uvicorn, started by its command or `python -m uvicorn`. Inside gunicorn (`uvicorn.workers`) it is
-/// gunicorn's.
+/// uvicorn, started by its command, `python -m uvicorn`, or by `uvicorn.run` in a program. Inside gunicorn
+/// (`uvicorn.workers`) it is gunicorn's.
 #[derive(Debug)]
 pub struct Uvicorn;
 
@@ -74,9 +75,39 @@ fn of_command_line(command_line: &[String]) -> Option<Program<'_>> {
     program_of(command_line, "uvicorn", &["uvicorn"])
 }
 
+static IN_PROGRAM: InProgram = InProgram {
+    serves: &[
+        ("uvicorn/server.py", "run"),
+        ("uvicorn/supervisors/multiprocess.py", "run"),
+        ("uvicorn/supervisors/basereload.py", "run"),
+    ],
+    pool: &[],
+    distribution: Some("uvicorn"),
+    backlog: Some("backlog= of uvicorn.run"),
+};
+
 /// The process that was started: the supervisor where there are several workers, else the server itself.
 fn top(processes: &[ProcessSeen]) -> Option<&ProcessSeen> {
-    processes.iter().find(|process| of_command_line(&process.command_line).is_some())
+    let started = processes.iter().find(|process| of_command_line(&process.command_line).is_some());
+    started.or_else(|| topmost(processes, |process| program::is_run_by(process, &Uvicorn)))
+}
+
+/// Its settings by the command line, the environment and documented defaults.
+fn settings(process: &ProcessSeen, arguments: &Arguments) -> Vec<model::Setting> {
+    let mut settings = resolve(arguments, &DEFAULTS, false);
+    let concurrency = process.environment.iter().find(|(name, _)| name == "WEB_CONCURRENCY");
+    if arguments.value("workers").is_none() {
+        let value = concurrency.map_or("1", |(_, value)| value.as_str());
+        let origin = if concurrency.is_some() { Origin::Configured } else { Origin::Default };
+        settings.push(setting("workers", value.to_owned(), origin));
+    }
+    for (name, default) in DEFAULTS.iter().skip(1) {
+        if arguments.value(name).is_none() {
+            settings.push(setting(name, (*default).to_owned(), Origin::Default));
+        }
+    }
+    settings.extend(given(arguments, &GIVEN));
+    settings
 }
 
 impl ServerKind for Uvicorn {
@@ -90,29 +121,21 @@ impl ServerKind for Uvicorn {
 
     fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
         let process = top(processes)?;
-        let arguments = read(OPTIONS, of_command_line(&process.command_line)?.arguments);
-        let mut settings = resolve(&arguments, &DEFAULTS, false);
-        let concurrency = process.environment.iter().find(|(name, _)| name == "WEB_CONCURRENCY");
-        if arguments.value("workers").is_none() {
-            let value = concurrency.map_or("1", |(_, value)| value.as_str());
-            let origin = if concurrency.is_some() { Origin::Configured } else { Origin::Default };
-            settings.push(setting("workers", value.to_owned(), origin));
-        }
-        for (name, default) in DEFAULTS.iter().skip(1) {
-            if arguments.value(name).is_none() {
-                settings.push(setting(name, (*default).to_owned(), Origin::Default));
-            }
-        }
-        settings.extend(given(&arguments, &GIVEN));
+        let has_uvloop = processes.iter().any(ProcessSeen::maps_uvloop);
+        let worker_class = if has_uvloop { "uvloop" } else { "asyncio" };
+        let Some(found) = of_command_line(&process.command_line) else {
+            return program::recognise(&Uvicorn, worker_class, processes, listeners);
+        };
+        let arguments = read(OPTIONS, found.arguments);
+        let mut settings = settings(process, &arguments);
         settings.extend(unknown::bind_setting(listeners));
         if let Some(application) = arguments.positional.first() {
             settings.push(setting("app", application.clone(), Origin::Configured));
         }
-        let has_uvloop = processes.iter().any(ProcessSeen::maps_uvloop);
         let server = Server {
             name: self.name().to_owned(),
             version: process.server_version.clone(),
-            worker_class: if has_uvloop { "uvloop" } else { "asyncio" }.to_owned(),
+            worker_class: worker_class.to_owned(),
             python_version: processes.iter().find_map(|process| process.python_version.clone()),
             settings,
         };
@@ -130,6 +153,10 @@ impl ServerKind for Uvicorn {
 
     fn distribution(&self, command_line: &[String]) -> Option<&'static str> {
         of_command_line(command_line).map(|_| "uvicorn")
+    }
+
+    fn in_program(&self) -> Option<&'static InProgram> {
+        Some(&IN_PROGRAM)
     }
 
     fn refine(&self, server: &Server, observed: &Observed) -> Server {
@@ -160,10 +187,7 @@ impl ServerKind for Uvicorn {
         }
         match finding_id {
             "keep-alive-race" => {
-                return Some(
-                    keep_idle_longer(&Setting::of(server, "--timeout-keep-alive", "timeout_keep_alive"))
-                        .into(),
-                );
+                return Some(keep_idle_longer(&option(server, "timeout_keep_alive")).into());
             }
             "worker-timeouts" => return Some(unanswered_ping(server)),
             _ => {}
@@ -171,7 +195,7 @@ impl ServerKind for Uvicorn {
         let is_wrapped = server.settings.iter().any(|one| one.name == "interface" && one.value == "wsgi");
         let loops = Loops {
             server: "uvicorn",
-            more_processes: raise(&Setting::of(server, "--workers", "workers").sizing(Sizes::Processes)),
+            more_processes: raise(&option(server, "workers").sizing(Sizes::Processes)),
             more_threads: more_threads(is_wrapped),
             unblock: loops::asyncio::UNBLOCK,
             offload: loops::asyncio::OFFLOAD,
@@ -188,6 +212,12 @@ impl ServerKind for Uvicorn {
     fn log_interval(&self, _server: &Server) -> Option<LogInterval> {
         None
     }
+}
+
+/// An option by its setting's name, which is the keyword of `uvicorn.run` too.
+fn option(server: &Server, setting: &str) -> Setting {
+    let flag = format!("--{}", setting.replace('_', "-"));
+    program::option(server, &flag, &format!("{setting}= of uvicorn.run"), setting)
 }
 
 /// Threads beside the loop: a2wsgi's run a WSGI application, `AnyIO`'s the plain functions of a framework.
@@ -220,7 +250,7 @@ fn unanswered_ping(server: &Server) -> Advice {
     if !is_from(server, &[0, 37]) {
         return advice;
     }
-    let limit = Setting::named("--timeout-worker-healthcheck");
+    let limit = option(server, "timeout_worker_healthcheck");
     advice.then(raise(&limit).so("(5 s unless given)").only("only if such long calls are intended"))
 }
 

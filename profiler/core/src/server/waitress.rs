@@ -5,22 +5,33 @@
 //! 3.0.2.
 
 use super::advice::common::keep_idle_longer;
-use super::advice::{Advice, Scope, Setting, Sizes, act, raise};
+use super::advice::{Advice, Scope, Sizes, act, raise};
 use super::backlog::Backlog;
 use super::command_line::{OptionSpec, Options, Program, Takes, program_of, read, reported, value};
 use super::pool::{self, Pool};
+use super::program::{self, InProgram};
 use super::setting::{resolve, setting};
 use super::site::Site;
 use super::{LogInterval, Observed, Recognised, Role, ServerKind, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::{Origin, Server};
 
-/// Waitress, started by `waitress-serve` or `python -m waitress`. Inside another program nothing shows it.
+/// Waitress, started by `waitress-serve`, `python -m waitress`, or by `waitress.serve` in a program.
 #[derive(Debug)]
 pub struct Waitress;
 
 const POOL: Pool =
     Pool { server: "Waitress", threads: "--threads", scope: Scope::CommandLine, clients_hold_threads: false };
+
+/// The same where a program of one's own calls it.
+const CALLED: Pool = Pool { threads: "threads= of waitress.serve", scope: Scope::Program, ..POOL };
+
+static IN_PROGRAM: InProgram = InProgram {
+    serves: &[("waitress/server.py", "run")],
+    pool: &[("waitress/task.py", "handler_thread")],
+    distribution: Some("waitress"),
+    backlog: Some("backlog= of waitress.serve"),
+};
 
 /// `waitress.adjustments`; every one may be given as `--name` or, where it is a flag, `--no-name`.
 static OPTIONS: Options = &[
@@ -76,8 +87,11 @@ impl ServerKind for Waitress {
     }
 
     fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
-        let (process, found) =
-            processes.iter().find_map(|process| Some((process, of_command_line(&process.command_line)?)))?;
+        let started =
+            processes.iter().find_map(|process| Some((process, of_command_line(&process.command_line)?)));
+        let Some((process, found)) = started else {
+            return program::recognise(&Waitress, "pool", processes, listeners);
+        };
         let arguments = read(OPTIONS, found.arguments);
         let mut settings = resolve(&arguments, &DEFAULTS, true);
         settings.extend(unknown::bind_setting(listeners));
@@ -95,7 +109,9 @@ impl ServerKind for Waitress {
     }
 
     fn roles(&self, processes: &[ProcessSeen]) -> Vec<(u32, Role)> {
-        pool::roles(processes, |process| of_command_line(&process.command_line).is_some())
+        pool::roles(processes, |one| {
+            of_command_line(&one.command_line).is_some() || program::is_run_by(one, self)
+        })
     }
 
     fn configured_slots(&self, server: &Server) -> Option<u32> {
@@ -119,6 +135,10 @@ impl ServerKind for Waitress {
         of_command_line(command_line).map(|_| "waitress")
     }
 
+    fn in_program(&self) -> Option<&'static InProgram> {
+        Some(&IN_PROGRAM)
+    }
+
     fn refine(&self, server: &Server, observed: &Observed) -> Server {
         pool::refine(server, observed)
     }
@@ -128,21 +148,29 @@ impl ServerKind for Waitress {
     }
 
     fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<Advice> {
+        let is_called = program::has_started(server);
+        let pool = if is_called { CALLED } else { POOL };
         if finding_id == "accept-queue/standing" {
+            let limit = program::option(
+                server,
+                "--connection-limit",
+                "connection_limit= of waitress.serve",
+                "connection_limit",
+            );
+            let poll = if is_called { "asyncore_use_poll=True" } else { "--asyncore-use-poll" };
             // select() raises at descriptor 1024, and nothing in Waitress catches that.
-            let limit = Setting::of(server, "--connection-limit", "connection_limit");
             return Some(Advice::first(
                 raise(&limit)
-                    .so("(beyond 1,000 only with --asyncore-use-poll)")
+                    .so(format!("(beyond 1,000 only with {poll})"))
                     .at_most(1_000)
                     .or(act("keep idle connections with a reverse proxy before Waitress"))
                     .because("it accepts no more connections than this limit, idle ones counted"),
             ));
         }
         if finding_id == "keep-alive-race" {
-            return Some(
-                keep_idle_longer(&Setting::of(server, "--channel-timeout", "channel_timeout")).into(),
-            );
+            let keyword = "channel_timeout= of waitress.serve";
+            let timeout = program::option(server, "--channel-timeout", keyword, "channel_timeout");
+            return Some(keep_idle_longer(&timeout).into());
         }
         // --connection-limit is no way: connections that send nothing count too, and could shut all others
         // out.
@@ -151,10 +179,10 @@ impl ServerKind for Waitress {
                 "give each process a port of its own behind a proxy that knows who is free (least_conn in nginx)",
             );
             let fewer = act("run fewer processes").no_more(Sizes::Processes);
-            let threads = raise(&POOL.thread_setting(server)).so("in each");
+            let threads = raise(&pool.thread_setting(server)).so("in each");
             return Some(Advice::first(apart.or(fewer).and(threads)));
         }
-        POOL.advice(finding_id, server)
+        pool.advice(finding_id, server)
     }
 
     /// None: waitress has no access log.

@@ -63,7 +63,7 @@ pub(super) fn server(proc: &Proc, identity: &Identity, mapped: &Mapped) -> Optio
 }
 
 /// Version of a distribution where this process finds its packages.
-fn installed(proc: &Proc, identity: &Identity, mapped: &Mapped, name: &str) -> Option<String> {
+pub(super) fn installed(proc: &Proc, identity: &Identity, mapped: &Mapped, name: &str) -> Option<String> {
     let python = python(identity, mapped)?;
     let mut directories = mapped.package_directories.clone();
     for prefix in prefixes(proc, identity) {

@@ -103,6 +103,14 @@ impl PlaceReader {
         self.ask(proc, tgid, serial, seen)
     }
 
+    /// The functions in which a thread that sleeps stands, the innermost first, each with its file; `None`:
+    /// it runs no Python, or that cannot be read. That it sleeps on is for the caller to check.
+    pub fn functions(&mut self, proc: &Proc, tgid: u32, tid: u32) -> Option<Vec<(String, String)>> {
+        let mut unplaced = 0;
+        let place = self.python(proc, tgid)?.place(proc, tgid, tid, &mut unplaced)?;
+        Some(place.frames.into_iter().map(|frame| (frame.file, frame.function)).collect())
+    }
+
     /// The place of a stack that the kernel side has read, the innermost frame first. A code object that has
     /// gone since has no name.
     pub fn name(&mut self, proc: &Proc, tgid: u32, stack: &[StackFrame], is_cut: bool) -> Option<PlaceRead> {
