@@ -13,6 +13,7 @@ mod gil;
 mod help;
 pub mod looks;
 pub mod mistake;
+mod now;
 pub mod otlp;
 mod output;
 mod serve;
@@ -33,6 +34,7 @@ use self::front_end::FrontEnd;
 pub use self::gil::{Gil, GilWay};
 use self::help::{ADVANCED, REPORT};
 use self::looks::Looks;
+pub use self::now::Now;
 use self::otlp::Otlp;
 pub use self::output::{Color, Format, Output, PlainFormat};
 pub use self::serve::Serve;
@@ -73,6 +75,9 @@ pub enum Command {
     /// Report on a recording; needs no privileges
     #[command(after_help = help::REPORT_FILE)]
     Report(Report),
+    /// Say where each thread of a server is now: its request, its wait, its line of code
+    #[command(after_help = help::NOW)]
+    Now(Now),
     /// Watch a server live on a full screen, or play a recording there
     #[command(after_help = help::TOP, after_long_help = help::top())]
     Top(Top),
@@ -130,7 +135,7 @@ pub struct Trace {
     #[command(flatten)]
     pub fail_on: FailOn,
     /// Also keep a recording, for `wsgi-trace report FILE` later
-    #[arg(long, value_name = "FILE", help_heading = REPORT)]
+    #[arg(long, value_name = "FILE", help_heading = REPORT, hide_short_help = true)]
     pub record: Option<PathBuf>,
     /// How to watch.
     #[command(flatten)]

@@ -11,6 +11,7 @@ pub mod fleet;
 pub mod list;
 pub mod man;
 mod mode;
+pub mod now;
 pub mod record;
 pub mod report;
 pub mod serve;
@@ -132,6 +133,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::List(options)) => {
             list::run(options, &mut std::io::stdout()).or_else(|error| list_failure(&error))
         }
+        Some(Command::Now(options)) => now::run(options),
         Some(Command::Top(options)) => top::run(options),
         Some(Command::Doctor(options)) => doctor::run(options),
         Some(Command::Explain(options)) => match explain(options.word.as_deref(), COLUMNS) {

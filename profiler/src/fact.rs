@@ -12,6 +12,7 @@ pub mod find;
 pub mod front_end;
 pub mod gather;
 pub mod holders;
+pub mod last_ran;
 pub mod machine;
 mod mapping;
 pub mod memory;

@@ -12,6 +12,7 @@ pub mod export;
 pub mod fact;
 pub mod fleet;
 pub mod hook;
+pub mod now;
 pub mod otlp;
 pub mod output_file;
 pub mod recording;

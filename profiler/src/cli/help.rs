@@ -63,6 +63,17 @@ Examples:
   wsgi-trace report incident.wtrace -o timeline.pftrace   (open in ui.perfetto.dev)
   wsgi-trace report incident.wtrace -o stacks.speedscope  (open in www.speedscope.app)";
 
+/// End of the help of `now`.
+pub(super) const NOW: &str = "\
+Examples:
+  sudo wsgi-trace now --pid 4242
+  sudo wsgi-trace now --port 8000 --format json
+
+For each thread that is at something: its request and for how long, what it does or waits for, and
+the line of your code. Threads at the same are one paragraph, the longest first. A server that
+answers nobody, and hung before you came, is shown as well: then the heads of its requests are not
+known, the lines are. A thread without a line runs no Python, or has slept for less than 50 ms.";
+
 /// End of `wsgi-trace top -h`.
 pub(super) const TOP: &str = "\
 Examples:

@@ -8,6 +8,8 @@ mod seen;
 mod whereabouts;
 
 use profiler_common::system_call;
+use profiler_core::fact::asleep::ObjectSeen;
+use profiler_core::fact::place::{PlaceSeen, PythonFrame};
 use profiler_core::model::chain::{
     Chains, Held, Hops, Leaf, LeafKind, LeafTime, NotFollowed, Object, TakenBy, Unreleased,
 };
@@ -187,6 +189,21 @@ pub(crate) fn leaf(chains: &Chains, time: &LeafTime) -> String {
 /// The application's own lines at a place; `None`: they are not known, or there are none. Hostile input.
 pub(crate) fn lines(chains: &Chains, number: Option<u32>) -> Option<String> {
     place::own_lines(chains.place(number)?)
+}
+
+/// The application's own lines at a place that is at hand. Hostile input.
+pub(crate) fn own_lines_at(place: &PlaceSeen) -> Option<String> {
+    place::own_lines(place)
+}
+
+/// A frame by its line. Hostile input.
+pub(crate) fn frame_line(frame: &PythonFrame) -> String {
+    place::line(frame)
+}
+
+/// What a look at a sleeping thread saw. Hostile input.
+pub(crate) fn of_object(object: &ObjectSeen) -> String {
+    seen::words(object)
 }
 
 /// The line by which a place is known: the application's innermost, or where it has no frame the innermost of

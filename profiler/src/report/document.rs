@@ -20,7 +20,7 @@ mod gil;
 pub(super) mod gil_matrix;
 mod gil_place;
 pub(super) mod gil_words;
-pub(super) mod header;
+pub(crate) mod header;
 pub(super) mod heat;
 mod lasting;
 mod latency;

@@ -23,6 +23,7 @@ mod looks;
 mod loops;
 mod more_threads;
 mod new_master;
+mod now;
 mod own_threads;
 mod phases;
 mod recording;

@@ -109,6 +109,7 @@ const CRATES: &[Crate<'static>] = &[
             "fleet",
             "compare",
             "whatif",
+            "now",
             "top",
             "command",
         ],

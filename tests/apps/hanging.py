@@ -1,0 +1,37 @@
+"""An application whose routes hang, each in another way, at a line that a comment marks.
+
+In: the environment variable BACK_END, host:port of whoever never answers. Out: no answers but on `/`.
+"""
+
+import os
+import socket
+import threading
+import time
+
+lock = threading.Lock()
+
+
+def holds():
+    with lock:
+        time.sleep(3600)  # holds
+
+
+def waits():
+    lock.acquire()  # waits
+
+
+def asks():
+    host, port = os.environ["BACK_END"].rsplit(":", 1)
+    connection = socket.create_connection((host, int(port)))
+    connection.recv(1)  # asks
+
+
+ROUTES = {"/holds": holds, "/waits": waits, "/asks": asks}
+
+
+def app(environ, start_response):
+    route = ROUTES.get(environ["PATH_INFO"])
+    if route:
+        route()
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
