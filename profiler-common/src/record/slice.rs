@@ -32,6 +32,8 @@ pub const FLAG_GIVES_UP: u32 = 1 << 6;
 pub const FLAG_TAKES_LOCK: u32 = 1 << 7;
 /// [`SliceRecord::flags`]: the descriptor is a connection that its process began, to a back end.
 pub const FLAG_BACK_END: u32 = 1 << 8;
+/// [`SliceRecord::flags`]: the read was only to look (`MSG_PEEK`): what it returned stays where it is.
+pub const FLAG_PEEKS: u32 = 1 << 9;
 
 /// Follows a [`SliceRecord`] of whose sleep some may have been run queue, or time on a CPU. The record's
 /// length says whether it does.

@@ -13,7 +13,9 @@ use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
 use profiler_common::account::{ENTRY_UNKNOWN, NOT_IN_CALL};
 use profiler_common::call_kind::{Kind, duplicates};
 use profiler_common::record::detail::{Connect, Futex, Opened};
-use profiler_common::record::slice::{FLAG_BACK_END, FLAG_CLIENT, FLAG_TAKE_FOLLOWED, FLAG_TAKES_LOCK};
+use profiler_common::record::slice::{
+    FLAG_BACK_END, FLAG_CLIENT, FLAG_PEEKS, FLAG_TAKE_FOLLOWED, FLAG_TAKES_LOCK,
+};
 use profiler_common::system_call::{FCNTL, RECVFROM, RECVMMSG, RECVMSG, SENDMMSG, kind};
 
 use super::back_end;
@@ -375,17 +377,22 @@ fn consequences(registers: Registers, ending: &Ending) -> (u64, u32) {
 #[inline(always)]
 fn read(registers: Registers, arguments: [u64; 3], who: (u32, u32), ending: &Ending) -> (u64, u32) {
     // SAFETY: the account comes from a successful look-up.
-    let flags = unsafe { (*ending.account).flags };
+    let mut flags = unsafe { (*ending.account).flags };
+    let takes_nothing = ending.result > 0 && peeks(registers, arguments, ending);
+    if takes_nothing {
+        flags |= FLAG_PEEKS;
+    }
     let Some(descriptor) = client::any(who.0, arguments[0] as u32) else { return (0, flags) };
     // SAFETY: the look-up succeeded.
     if unsafe { (*descriptor).role } != CLIENT {
-        return (read_back_end(descriptor, registers, arguments, ending), flags | FLAG_BACK_END);
+        let last = if takes_nothing { 0 } else { read_back_end(descriptor, arguments, ending) };
+        return (last, flags | FLAG_BACK_END);
     }
     let flags = flags | FLAG_CLIENT;
     if ending.result == 0 {
         client::ended(descriptor);
     }
-    if ending.result <= 0 || peeks(registers, arguments, ending) {
+    if ending.result <= 0 || takes_nothing {
         return (0, flags);
     }
     let transfer = transfer(who, arguments[0] as u32, arguments, ending);
@@ -394,13 +401,8 @@ fn read(registers: Registers, arguments: [u64; 3], who: (u32, u32), ending: &End
 
 /// A read from a back end that ended: when what it got had arrived.
 #[inline(always)]
-fn read_back_end(
-    descriptor: *mut Descriptor,
-    registers: Registers,
-    arguments: [u64; 3],
-    ending: &Ending,
-) -> u64 {
-    if ending.result < 0 || peeks(registers, arguments, ending) {
+fn read_back_end(descriptor: *mut Descriptor, arguments: [u64; 3], ending: &Ending) -> u64 {
+    if ending.result < 0 {
         return 0;
     }
     back_end::read(descriptor, got(arguments, ending))

@@ -9,7 +9,7 @@ use profiler_common::record::detail::{
 };
 use profiler_common::record::sleep::PIPE;
 use profiler_common::record::slice::{
-    FLAG_BACK_END, FLAG_CLIENT, FLAG_TAKES_LOCK, FLAG_WAKE_MISSED, SliceRecord,
+    FLAG_BACK_END, FLAG_CLIENT, FLAG_PEEKS, FLAG_TAKES_LOCK, FLAG_WAKE_MISSED, SliceRecord,
 };
 use profiler_common::system_call::{EPOLL_PWAIT2, FCNTL, kind};
 
@@ -35,6 +35,10 @@ pub const fn call(system_call: u32, detail: &Words, outcome: Outcome) -> Call {
     let [first, second, third, fourth] = *detail;
     let Some(kind) = kind(system_call) else { return Call::Other };
     match kind {
+        // It takes nothing: it says that something is there, as poll does.
+        Kind::Read | Kind::ReadVector | Kind::ReadMessage if outcome.flags & FLAG_PEEKS != 0 => {
+            Call::Poll { only_fd: Some(fd(first)), low_fds: 0, for_write: false, is_sleep: false }
+        }
         Kind::Read => {
             let arrival_ns = arrival_ns(detail, outcome);
             Call::Read { fd: fd(first), asked_bytes: third, arrival_ns }

@@ -10,7 +10,7 @@ use profiler_common::record::lifecycle::{Death, EXIT, FORK, LifecycleRecord};
 use profiler_common::record::plaintext::PlaintextRecord;
 use profiler_common::record::sleep::PIPE;
 use profiler_common::record::slice::{
-    FLAG_BACK_END, FLAG_CLIENT, FLAG_STATUS_LINE, FLAG_TAKES_LOCK, SliceRecord, Undecided,
+    FLAG_BACK_END, FLAG_CLIENT, FLAG_PEEKS, FLAG_STATUS_LINE, FLAG_TAKES_LOCK, SliceRecord, Undecided,
 };
 use profiler_common::record::taken::{MIGRATED, OURS, Stint, THROTTLED, TakenRecord};
 use profiler_common::record::task::TaskRecord;
@@ -394,6 +394,9 @@ fn reads_know_their_arrival_only_on_client_connections_that_gave_bytes() {
     }
     let vectored = call(number::READV, &[4, 0, 2, 777], Outcome { result: 5, flags: FLAG_CLIENT });
     assert_eq!(vectored, Call::Read { fd: 4, asked_bytes: 0, arrival_ns: 777 });
+    let looks = call(number::RECVFROM, &[4, 0, 1, 0], Outcome { result: 1, flags: FLAG_CLIENT | FLAG_PEEKS });
+    let looked = Call::Poll { only_fd: Some(4), low_fds: 0, for_write: false, is_sleep: false };
+    assert_eq!(looks, looked, "it takes nothing");
 }
 
 #[test]
