@@ -34,7 +34,7 @@ fn behind_nginx(recipe: &dyn Recipe) -> anyhow::Result<()> {
 }
 
 /// Both halves of each request are one, told by their connection.
-fn every_request_is_joined(window: &Window) -> anyhow::Result<()> {
+pub(super) fn every_request_is_joined(window: &Window) -> anyhow::Result<()> {
     let front_end = window.traced.value("/front_end")?;
     let count = |name: &str| window.traced.number(&format!("/front_end/{name}"));
     let passed_on = window.log.iter().filter(|line| line.behind_ns.is_some()).count() as u64;

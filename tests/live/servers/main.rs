@@ -10,6 +10,7 @@ mod children;
 mod containers;
 mod contended;
 mod emperor;
+mod front_end_tls;
 mod front_ends;
 mod gevent;
 mod in_scripts;

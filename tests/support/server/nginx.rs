@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
+use super::tls::{CERTIFICATE, KEY};
 use super::{Clients, Line, Listen, Log, Place, Recipe};
 use crate::address::Address;
 use crate::trace::TracedRequest;
@@ -43,6 +44,8 @@ pub struct Nginx<R> {
     pub protocol: Protocol,
     /// Connections that nginx keeps open to it; 0: one for each request.
     pub kept: u32,
+    /// It speaks TLS with clients, with the certificate of [`super::tls`].
+    pub is_encrypted: bool,
     /// nginx is traced with the server, and its log is the witness.
     pub is_traced: bool,
     /// Further directives of its `location`.
@@ -52,7 +55,15 @@ pub struct Nginx<R> {
 impl<R> Nginx<R> {
     /// HTTP, one connection a request.
     pub const fn before(server: R, link: Link) -> Self {
-        Self { server, link, protocol: Protocol::Http, kept: 0, is_traced: true, directives: "" }
+        Self {
+            server,
+            link,
+            protocol: Protocol::Http,
+            kept: 0,
+            is_encrypted: false,
+            is_traced: true,
+            directives: "",
+        }
     }
 
     /// This nginx in the uwsgi protocol.
@@ -64,6 +75,12 @@ impl<R> Nginx<R> {
     /// This nginx, where the server alone is traced, with the server's log as the witness.
     pub fn untraced(mut self) -> Self {
         self.is_traced = false;
+        self
+    }
+
+    /// This nginx, which speaks TLS with clients; the recipe is one of [`super::tls::Tls::with_files`].
+    pub fn in_tls(mut self) -> Self {
+        self.is_encrypted = true;
         self
     }
 
@@ -126,7 +143,7 @@ impl<R: Recipe> Recipe for Nginx<R> {
     }
 
     fn about(&self) -> String {
-        let Self { server, link, protocol, kept, is_traced, directives } = self;
+        let Self { server, link, protocol, kept, is_traced, directives, .. } = self;
         let about = server.about();
         format!(
             "{about} behind nginx, {link:?}, {protocol:?}, {kept} connections kept, traced: {is_traced} {directives}"
@@ -166,6 +183,14 @@ impl<R: Recipe> Recipe for Nginx<R> {
             }
         };
         let directory = place.directory().display();
+        let encrypted = if self.is_encrypted {
+            let [certificate, key] = [CERTIFICATE, KEY].map(|name| place.file(name));
+            let (certificate, key) = (certificate.display(), key.display());
+            let protocols = "ssl_protocols TLSv1.2 TLSv1.3";
+            format!(" ssl; {protocols}; ssl_certificate {certificate}; ssl_certificate_key {key}")
+        } else {
+            String::new()
+        };
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("{name}_temp_path {directory}/{name}_temp;"))
             .join(" ");
@@ -174,7 +199,7 @@ impl<R: Recipe> Recipe for Nginx<R> {
              events {{ worker_connections 1200; }}\n\
              http {{ log_format witness '{FORMAT}'; access_log {directory}/nginx.log witness; {temporary}\n\
              upstream behind {{ server {upstream}; {kept} }}\n\
-             server {{ listen {listen}; client_max_body_size 64m; keepalive_requests 1000;\n\
+             server {{ listen {listen}{encrypted}; client_max_body_size 64m; keepalive_requests 1000;\n\
              location / {{ {pass} {directives} }} }} }}\n",
             listen = place.address,
             directives = self.directives,

@@ -22,8 +22,8 @@ pub enum Framing {
     Inferred,
     /// What is exchanged cannot be read: it is encrypted (TLS in the server), or not HTTP.
     NotHttp,
-    /// From the turns of traffic; what is exchanged is encrypted (TLS in the server), and was read in the
-    /// server's OpenSSL.
+    /// From the turns of traffic; what is exchanged is encrypted (TLS in the server or in its front end), and
+    /// was read in the server's OpenSSL, or where the front end passed it on.
     Encrypted,
 }
 

@@ -9,7 +9,7 @@ use crate::machine::wire::tail::{Tail, last_first};
 use crate::machine::wire::trail::{Trail, TrailPiece, cut};
 use crate::model::gil::Holder;
 use crate::model::gil_waits::GilWaits;
-use crate::model::request::{Request, Stretch};
+use crate::model::request::{Framing, Http, Request, Stretch};
 use crate::model::request_start::RequestStart;
 use crate::model::round_trips::RoundTrips;
 use crate::phase::{Phase, Phases};
@@ -40,14 +40,11 @@ pub struct Inner {
     pub gil_holders: Vec<Holder>,
     /// Its waits for the lock, one by one.
     pub gil_waits: Option<Box<GilWaits>>,
-    /// How long it was in transit before `start_ns`, by its head at the server.
-    pub request_start: RequestStart,
+    /// What the server was asked, how long that was in transit before `start_ns`, and what it answered: the
+    /// status is 0 if it gave none, or its protocol shows none.
+    pub http: Http,
     /// Records of its thread were lost.
     pub lossy: bool,
-    /// The status of its answer; 0: it gave none, or its protocol shows none.
-    pub status: u16,
-    /// Bytes of its answer.
-    pub bytes_out: u64,
     /// The answer ended with its connection.
     pub ends_with_connection: bool,
 }
@@ -101,6 +98,9 @@ pub fn compose(request: &mut Request, trail: &Trail, mut inners: Vec<Inner>, has
         inside(inner, &mut phases, &mut stalls);
     }
     request.phases = phases;
+    if let [inner] = taken.as_slice() {
+        name(&mut request.http, &inner.http, has_read_all);
+    }
     if let Some(last) = taken.last() {
         (request.tgid, request.tid) = last.who;
         request.slot = last.slot;
@@ -110,7 +110,8 @@ pub fn compose(request: &mut Request, trail: &Trail, mut inners: Vec<Inner>, has
     request.round_trips = RoundTrips::default();
     for inner in taken {
         let front = (request.http.request_start, request.times.start_ns);
-        request.http.request_start = RequestStart::of_halves(front, (inner.request_start, inner.start_ns));
+        request.http.request_start =
+            RequestStart::of_halves(front, (inner.http.request_start, inner.start_ns));
         request.seen.lossy |= inner.lossy;
         request.stretches.extend(inner.stretches);
         request.gil.holders.extend(inner.gil_holders);
@@ -122,6 +123,20 @@ pub fn compose(request: &mut Request, trail: &Trail, mut inners: Vec<Inner>, has
     request.stretches.sort_by_key(|stretch| (stretch.start_ns, stretch.tid));
     request.stretches.truncate(MAX_STRETCHES);
     left_out
+}
+
+/// What cannot be read between the client and its front end (TLS) was passed on to the server in the clear.
+/// The answer's status is the server's if the front end has all of that answer.
+fn name(http: &mut Http, behind: &Http, has_read_all: bool) {
+    if http.framing != Framing::NotHttp || !http.method.is_empty() || behind.method.is_empty() {
+        return;
+    }
+    http.framing = Framing::Encrypted;
+    (http.method, http.path) = (behind.method.clone(), behind.path.clone());
+    http.trace_context = http.trace_context.or(behind.trace_context);
+    if http.status == 0 && has_read_all {
+        http.status = behind.status;
+    }
 }
 
 /// The front end's stretches without what lies within the server's time: its thread may wait there for the
@@ -216,7 +231,7 @@ fn inside(inner: &Inner, phases: &mut Phases, stalls: &mut (u64, u64)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::request::{Http, OnGil, Seen, Times};
+    use crate::model::request::{OnGil, Seen, Times};
     use proptest::prelude::*;
 
     fn request(start_ns: u64, end_ns: u64) -> Request {
@@ -259,10 +274,8 @@ mod tests {
             round_trips: RoundTrips::default(),
             gil_holders: Vec::new(),
             gil_waits: None,
-            request_start: RequestStart::Unknown,
+            http: Http::default(),
             lossy: false,
-            status: 0,
-            bytes_out: 0,
             ends_with_connection: false,
         }
     }
@@ -376,6 +389,30 @@ mod tests {
             .map(|phase| request.phases.get(phase));
         assert_eq!(shown, [30, 12 + 9, 8, 1], "it computed, whatever it waited for later");
         assert_eq!(request.phases.total_ns(), 60);
+    }
+
+    #[test]
+    fn what_cannot_be_read_before_the_front_end_is_named_by_what_the_server_was_asked() {
+        let asked =
+            |path: &str| Http { method: "GET".into(), path: path.into(), status: 404, ..Http::default() };
+        let unread = Http { framing: Framing::NotHttp, ..Http::default() };
+        let own = asked("/own");
+        for (what, http, behind, has_read_all, expected) in [
+            ("it is encrypted", &unread, &["/a"][..], true, ("/a", 404, Framing::Encrypted)),
+            ("the client left before", &unread, &["/a"], false, ("/a", 0, Framing::Encrypted)),
+            ("the front end asked twice", &unread, &["/a", "/b"], true, ("", 0, Framing::NotHttp)),
+            ("the server had no head", &unread, &[""], true, ("", 0, Framing::NotHttp)),
+            ("it was read", &own, &["/a"], true, ("/own", 404, Framing::Exact)),
+        ] {
+            let mut request = Request { http: http.clone(), ..request(0, 100) };
+            let inners = behind.iter().zip(0..).map(|(path, at)| Inner {
+                http: if path.is_empty() { Http::default() } else { asked(path) },
+                ..inner(10 + 20 * at, &[(Phase::Cpu, 10)])
+            });
+            compose(&mut request, &Trail::new(Phases::default(), 0), inners.collect(), has_read_all);
+            let told = (request.http.path.as_str(), request.http.status, request.http.framing);
+            assert_eq!(told, expected, "{what}");
+        }
     }
 
     proptest! {

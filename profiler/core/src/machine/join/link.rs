@@ -423,10 +423,8 @@ impl Links {
             round_trips: request.round_trips,
             gil_holders: request.gil.holders,
             gil_waits: request.gil.waits,
-            request_start: request.http.request_start,
+            http: request.http,
             lossy: request.seen.lossy,
-            status: request.http.status,
-            bytes_out: request.http.bytes_out,
             ends_with_connection: evidence.ended,
         });
         match outer {
@@ -454,17 +452,18 @@ impl Links {
         self.count_unpaired(&request, u64::from(waiting.unanswered));
         let is_joined = !inners.is_empty() && self.counts_in(&request);
         self.counts.joined = self.counts.joined.saturating_add(u64::from(is_joined));
+        let last = inners.iter().max_by_key(|inner| inner.start_ns);
+        let answer = last.map(|inner| (inner.http.status, inner.http.bytes_out));
+        let left_out = compose(&mut request, trail, inners, has_read_all);
         // The protocol of mod_wsgi's daemon shows no status. If the application answered, the daemon sends
         // more than the interim answer. A daemon that refuses sends no more: the front end answers.
-        let answers = |inner: &Inner| match inner.status {
-            0 => inner.bytes_out > CONTINUE_BYTES,
+        let is_passed_on = answer.is_some_and(|(status, bytes_out)| match status {
+            0 => bytes_out > CONTINUE_BYTES,
             status => status == request.http.status,
-        };
-        let is_passed_on = inners.iter().max_by_key(|inner| inner.start_ns).is_some_and(answers);
+        });
         if request.http.status >= LOWEST_ERROR && is_passed_on && self.errors.len() < MAX_ERRORS {
             self.errors.push(request.id);
         }
-        let left_out = compose(&mut request, trail, inners, has_read_all);
         self.counts.ambiguous = self.counts.ambiguous.saturating_add(left_out);
         request
     }

@@ -128,7 +128,21 @@ pub(in crate::machine) fn candidates<'a>(
     let left = event_loop.left.before.iter().filter(move |_| left_resumes);
     let parked = event_loop.left.parked.iter().filter(move |key| may_resume(**key));
     let others = left.chain(parked).copied();
-    current.into_iter().chain(others).filter(move |key| may_run(state, *key))
+    let current = current.into_iter().filter(move |key| may_run(state, *key) || has_drained(state, *key));
+    current.chain(others.filter(move |key| may_run(state, *key)))
+}
+
+/// Whether a request that the loop has just touched may run although a read for it found nothing more. Who
+/// does the TLS itself reads until nothing is there, whether or not the request is whole.
+fn has_drained(state: RuntimeView<'_>, key: RequestKey) -> bool {
+    let Some(connection) = state.wire.connections.get(key.0) else { return false };
+    let is_whole = connection.inbound.is_encrypted()
+        && connection.inbound.head_complete()
+        && !connection.inbound.surely_owes();
+    is_whole
+        && connection.requests.front().is_some_and(|active| {
+            active.request.id == key.1 && active.wants == Wants::ClientRead && active.handed_to.is_none()
+        })
 }
 
 /// What an iteration made ready resumes in the next one, whoever resumes before it.

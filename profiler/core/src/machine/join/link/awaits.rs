@@ -38,7 +38,7 @@ impl AwaitsInner {
 
     /// Whether the front end has read all that the server is known to have sent.
     pub(super) fn has_read_all(&self) -> bool {
-        let bytes = self.inners.iter().fold(0_u64, |sum, inner| sum.saturating_add(inner.bytes_out));
+        let bytes = self.inners.iter().fold(0_u64, |sum, inner| sum.saturating_add(inner.http.bytes_out));
         self.read_bytes >= bytes
     }
 }
