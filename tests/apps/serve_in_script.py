@@ -5,9 +5,11 @@ interpreter says it: the package in whose code the main thread stands, that pack
 program was started.
 """
 
+import gc
 import importlib.metadata
 import os
 import socket
+import socketserver
 import sys
 import threading
 import time
@@ -37,6 +39,11 @@ def tell():
         frame = frame.f_back
     package = next((name for name in names if name not in STANDARD), "none")
     version = importlib.metadata.version(package) if package != "none" else "none"
+    if package == "none" and "socketserver" in names:
+        # The standard library's servers share this code: the class of the server says whose it is.
+        server = next(held for held in gc.get_objects() if isinstance(held, socketserver.BaseServer))
+        modules = {base.__module__.split(".")[0] for base in type(server).__mro__}
+        package = "wsgiref" if "wsgiref" in modules else "none"
     with open(told + ".new", "w") as file:
         file.write(f"{package} {version}")
     os.rename(told + ".new", told)
@@ -81,15 +88,27 @@ def serve():
         sys.modules["in_script"] = type(sys)("in_script")
         sys.modules["in_script"].urlpatterns = []
         execute_from_command_line(["manage.py", "runserver", "--noreload", f"{host}:{port}"])
+    elif which == "wsgiref":
+        from socketserver import ThreadingMixIn
+        from wsgiref.simple_server import WSGIServer, make_server
+
+        class Threading(ThreadingMixIn, WSGIServer):
+            pass
+
+        make_server(host, port, app, Threading).serve_forever()
+    elif which == "http":
+        from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+        ThreadingHTTPServer((host, port), BaseHTTPRequestHandler).serve_forever()
     elif which == "none":
         import cheroot.wsgi
         import uvicorn
         import waitress.server
 
-        listener = socket.create_server((host, port))
         # It has a server of each, and starts none.
         idle = waitress.server.create_server(app, host=host, port=0), cheroot.wsgi.Server((host, 0), app)
         uvicorn.Config(app), idle
+        listener = socket.create_server((host, port))
         while True:
             listener.accept()
 

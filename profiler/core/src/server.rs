@@ -52,6 +52,7 @@ pub static KINDS: &[&dyn ServerKind] = &[
     &gevent::Gevent,
     &development::WERKZEUG,
     &development::DJANGO,
+    &development::WSGIREF,
     &unknown::Unknown,
 ];
 

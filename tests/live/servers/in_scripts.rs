@@ -32,7 +32,7 @@ struct Script {
 
 impl Recipe for Script {
     fn name(&self) -> &'static str {
-        if self.which == "none" { "unknown" } else { self.which }
+        if matches!(self.which, "none" | "http") { "unknown" } else { self.which }
     }
 
     fn about(&self) -> String {
@@ -77,7 +77,8 @@ fn is_known(script: &Script) -> anyhow::Result<()> {
     // A row is there as soon as the threads were met asleep.
     let row = until("its row", LIMIT, || row_of(server.pid()))?;
     let said = |key: &str| row.get(key).and_then(Value::as_str);
-    ensure!((said("server"), said("version")) == (Some(package), Some(version)), "{row}");
+    let version = Some(version).filter(|version| *version != "none");
+    ensure!((said("server"), said("version")) == (Some(package), version), "{row}");
     ensure!(row.get("slots").and_then(Value::as_u64) == script.slots(), "{row}");
 
     let trace = Trace::start(server.pid())?;
@@ -130,10 +131,26 @@ fn the_server_that_django_runs_is_known() -> anyhow::Result<()> {
 }
 
 #[test]
+#[ignore = "make live-all"]
+fn wsgiref_in_a_script_is_known_by_the_class_of_its_server() -> anyhow::Result<()> {
+    is_known(&Script { which: "wsgiref", environment: "venv-servers", keyword: None })
+}
+
+#[test]
 fn a_script_that_imports_servers_and_runs_none_stays_unknown() -> anyhow::Result<()> {
+    stays_unknown("none")
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn a_server_of_the_standard_library_that_is_not_wsgiref_stays_unknown() -> anyhow::Result<()> {
+    stays_unknown("http")
+}
+
+fn stays_unknown(which: &'static str) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _turn = shared()?;
-    let server = Server::start(&Script { which: "none", environment: "venv-servers", keyword: None })?;
+    let server = Server::start(&Script { which, environment: "venv-servers", keyword: None })?;
     let told =
         until("what the interpreter says", LIMIT, || Ok(std::fs::read_to_string(server.file("told")).ok()))?;
     ensure!(told == "none none", "{told}");

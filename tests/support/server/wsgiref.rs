@@ -12,7 +12,7 @@ pub struct Wsgiref;
 
 impl Recipe for Wsgiref {
     fn name(&self) -> &'static str {
-        "unknown"
+        "wsgiref"
     }
 
     fn about(&self) -> String {
@@ -30,7 +30,7 @@ impl Recipe for Wsgiref {
         false
     }
 
-    /// Nothing shows what it is: its slot is the one that is seen.
+    /// It has no setting: its slot is the one that is seen.
     fn slots(&self) -> Option<u64> {
         None
     }

@@ -61,6 +61,7 @@ static CHERRYD: Options = &[
 
 static IN_PROGRAM: InProgram = InProgram {
     serves: &[("cheroot/server.py", "serve")],
+    class: None,
     pool: &[("cheroot/workers/threadpool.py", "run")],
     distribution: Some("cheroot"),
     backlog: Some("request_queue_size= of cheroot.wsgi.Server"),
@@ -68,6 +69,7 @@ static IN_PROGRAM: InProgram = InProgram {
 
 static CHERRYPY_IN_PROGRAM: InProgram = InProgram {
     serves: &[("cherrypy/process/servers.py", "_start_http_thread")],
+    class: None,
     pool: IN_PROGRAM.pool,
     distribution: Some("cherrypy"),
     backlog: Some("server.socket_queue_size"),

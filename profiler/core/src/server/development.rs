@@ -1,8 +1,8 @@
-//! Servers for development: werkzeug's (Flask's) and Django's `runserver`. A program starts them; there is no
-//! option that makes them fit for load.
+//! Servers for development: werkzeug's (Flask's), Django's `runserver`, wsgiref. A program starts them; there
+//! is no option that makes them fit for load.
 //!
 //! In: facts of their processes. Out: their role, advice: another server. Read off and run with werkzeug
-//! 3.1.3 and Django 5.2.
+//! 3.1.3, Django 5.2 and CPython 3.11.
 
 use super::advice::common::{faster_back_end, raise_cpu_limit};
 use super::advice::{Advice, act, say};
@@ -24,6 +24,7 @@ pub static WERKZEUG: Development = Development {
     name: "werkzeug",
     shown: InProgram {
         serves: &[("werkzeug/serving.py", "serve_forever")],
+        class: None,
         pool: &[],
         distribution: Some("werkzeug"),
         backlog: None,
@@ -35,11 +36,29 @@ pub static DJANGO: Development = Development {
     name: "django",
     shown: InProgram {
         serves: &[("django/core/servers/basehttp.py", "run")],
+        class: None,
         pool: &[],
         distribution: Some("django"),
         backlog: None,
     },
 };
+
+/// `wsgiref.simple_server.make_server(…).serve_forever()`.
+pub static WSGIREF: Development = Development {
+    name: "wsgiref",
+    shown: InProgram {
+        serves: &[("socketserver.py", "serve_forever")],
+        class: Some("WSGIServer"),
+        pool: &[],
+        distribution: None,
+        backlog: None,
+    },
+};
+
+/// Of them the one with this name.
+fn named(name: &str) -> &'static Development {
+    [&DJANGO, &WSGIREF].into_iter().find(|one| one.name == name).unwrap_or(&WERKZEUG)
+}
 
 impl ServerKind for Development {
     fn name(&self) -> &'static str {
@@ -47,8 +66,7 @@ impl ServerKind for Development {
     }
 
     fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
-        let kind = if self.name == DJANGO.name { &DJANGO } else { &WERKZEUG };
-        program::recognise(kind, "development", processes, listeners)
+        program::recognise(named(self.name), "development", processes, listeners)
     }
 
     fn roles(&self, processes: &[ProcessSeen]) -> Vec<(u32, Role)> {
@@ -59,8 +77,17 @@ impl ServerKind for Development {
         None
     }
 
+    /// A thread for each connection, or the main thread for all, one after the other.
+    fn has_thread_per_request(&self, _server: &Server) -> bool {
+        true
+    }
+
+    fn slot_noun(&self, _server: &Server) -> &'static str {
+        "thread"
+    }
+
     fn in_program(&self) -> Option<&'static InProgram> {
-        Some(if self.name == DJANGO.name { &DJANGO.shown } else { &WERKZEUG.shown })
+        Some(&named(self.name).shown)
     }
 
     fn refine(&self, server: &Server, _observed: &Observed) -> Server {

@@ -13,11 +13,24 @@ use crate::model::{Origin, Server};
 /// A function: the end of its file's path, which begins with the server's package, and its name.
 pub type Function = (&'static str, &'static str);
 
+/// A function in which a thread stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stood {
+    /// Its file.
+    pub file: String,
+    /// Its name; from 3.11 on with its class before it.
+    pub function: String,
+    /// Classes of its first argument, where [`wants_classes`] asks for them.
+    pub classes: Vec<String>,
+}
+
 /// How a server shows where a program of one's own starts it.
 #[derive(Debug)]
 pub struct InProgram {
     /// A thread is in one of these as long as it serves.
     pub serves: &'static [Function],
+    /// In that function the first argument is of this class, and the main thread is in it: others use it too.
+    pub class: Option<&'static str>,
     /// Each thread of its pool is in one of these.
     pub pool: &'static [Function],
     /// Name of the Python distribution whose version is the server's.
@@ -31,7 +44,7 @@ const STARTED_BY: &str = "started_by";
 
 /// The server that threads run which stand in these functions, the innermost first, each with its file.
 /// `is_whole`: all threads of the process are there.
-pub fn told(stacks: &[Vec<(String, String)>], is_whole: bool) -> Option<ServedBy> {
+pub fn told(stacks: &[Vec<Stood>], is_whole: bool) -> Option<ServedBy> {
     let (kind, shown) = KINDS.iter().find_map(|kind| {
         let shown = kind.in_program()?;
         stacks.iter().any(|stack| outermost(stack) == Some(kind.name())).then_some((kind, shown))
@@ -42,16 +55,28 @@ pub fn told(stacks: &[Vec<(String, String)>], is_whole: bool) -> Option<ServedBy
 }
 
 /// The server whose function is the outermost: `CherryPy` runs cheroot.
-fn outermost(stack: &[(String, String)]) -> Option<&'static str> {
-    let of_frame = |frame: &(String, String)| {
-        let shows =
-            |kind: &&&dyn ServerKind| kind.in_program().is_some_and(|shown| is_one_of(shown.serves, frame));
+fn outermost(stack: &[Stood]) -> Option<&'static str> {
+    let is_main = !stack.iter().any(|frame| frame.file.ends_with("/threading.py"));
+    let of_frame = |frame: &Stood| {
+        let shows = |kind: &&&dyn ServerKind| {
+            kind.in_program().is_some_and(|shown| {
+                let is_class = |class| is_main && frame.classes.iter().any(|one| one == class);
+                is_one_of(shown.serves, frame) && shown.class.is_none_or(is_class)
+            })
+        };
         KINDS.iter().find(shows).map(|kind| kind.name())
     };
     stack.iter().rev().find_map(of_frame)
 }
 
-fn is_one_of(functions: &[Function], (file, function): &(String, String)) -> bool {
+/// Whether the classes of the first argument of this function say which server it is.
+pub fn wants_classes(file: &str, function: &str) -> bool {
+    let frame = Stood { file: file.to_owned(), function: function.to_owned(), classes: Vec::new() };
+    let shown = KINDS.iter().filter_map(|kind| kind.in_program());
+    shown.filter(|shown| shown.class.is_some()).any(|shown| is_one_of(shown.serves, &frame))
+}
+
+fn is_one_of(functions: &[Function], Stood { file, function, .. }: &Stood) -> bool {
     // From 3.11 on a method's name has its class before it.
     let name = function.rsplit('.').next().unwrap_or_default();
     let is_in = |end: &str| file.strip_suffix(end).is_some_and(|folder| folder.ends_with('/'));

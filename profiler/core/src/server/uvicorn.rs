@@ -81,6 +81,7 @@ static IN_PROGRAM: InProgram = InProgram {
         ("uvicorn/supervisors/multiprocess.py", "run"),
         ("uvicorn/supervisors/basereload.py", "run"),
     ],
+    class: None,
     pool: &[],
     distribution: Some("uvicorn"),
     backlog: Some("backlog= of uvicorn.run"),

@@ -28,6 +28,7 @@ const CALLED: Pool = Pool { threads: "threads= of waitress.serve", scope: Scope:
 
 static IN_PROGRAM: InProgram = InProgram {
     serves: &[("waitress/server.py", "run")],
+    class: None,
     pool: &[("waitress/task.py", "handler_thread")],
     distribution: Some("waitress"),
     backlog: Some("backlog= of waitress.serve"),

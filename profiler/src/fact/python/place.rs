@@ -4,6 +4,7 @@
 //! found of a process's interpreter is kept; its names are read while it lives, as the frames are. Whose code
 //! files are is found by a thread of its own, and asked for afterwards: file systems may hang.
 
+mod class;
 mod numbered;
 
 use std::collections::HashMap;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use profiler_common::stack::StackFrame;
 use profiler_core::fact::place::{OwnCode, PlaceSeen, PythonFrame, Whose};
+use profiler_core::server::program::{self, Stood};
 
 use self::numbered::Numbered;
 use super::Interpreters;
@@ -105,10 +107,8 @@ impl PlaceReader {
 
     /// The functions in which a thread that sleeps stands, the innermost first, each with its file; `None`:
     /// it runs no Python, or that cannot be read. That it sleeps on is for the caller to check.
-    pub fn functions(&mut self, proc: &Proc, tgid: u32, tid: u32) -> Option<Vec<(String, String)>> {
-        let mut unplaced = 0;
-        let place = self.python(proc, tgid)?.place(proc, tgid, tid, &mut unplaced)?;
-        Some(place.frames.into_iter().map(|frame| (frame.file, frame.function)).collect())
+    pub fn functions(&mut self, proc: &Proc, tgid: u32, tid: u32) -> Option<Vec<Stood>> {
+        self.python(proc, tgid)?.functions(proc, tgid, tid)
     }
 
     /// The place of a stack that the kernel side has read, the innermost frame first. A code object that has
@@ -236,10 +236,32 @@ impl Python {
         self.way.lock().is_none_or(|lock| self.memory.word(lock).is_err())
     }
 
-    fn place(&mut self, proc: &Proc, tgid: u32, tid: u32, unplaced: &mut u64) -> Option<PlaceSeen> {
+    /// The numbers by which the interpreter may know a thread.
+    fn numbers(&self, proc: &Proc, tgid: u32, tid: u32) -> Option<Vec<u32>> {
         let number = if self.foreign_numbers { inner(proc, tgid, tid)? } else { tid };
         let inherited = self.inherited_number.filter(|_| tid == tgid);
-        let numbers: Vec<u32> = [number].into_iter().chain(inherited).collect();
+        Some([number].into_iter().chain(inherited).collect())
+    }
+
+    fn functions(&mut self, proc: &Proc, tgid: u32, tid: u32) -> Option<Vec<Stood>> {
+        let numbers = self.numbers(proc, tgid, tid)?;
+        let memory = Metered::new(&self.memory, MAX_READS, Instant::now() + MAX_READING);
+        let stack = self.way.read(&memory, &numbers, &mut self.states).filter(|_| !memory.is_spent())?;
+        let codes = NamedCodes { layout: self.layout, known: &mut self.codes, bytes: &mut self.codes_bytes };
+        let named = codes.name(&memory, stack.frames.iter().copied().take(MAX_FRAMES), false);
+        let way = &self.way;
+        let stood = |(frame, at): (PythonFrame, &FrameAt)| {
+            let classes = match program::wants_classes(&frame.file, &frame.function) {
+                true => way.first_argument(&memory, *at).map(|object| class::names(&memory, object)),
+                false => None,
+            };
+            Stood { file: frame.file, function: frame.function, classes: classes.unwrap_or_default() }
+        };
+        Some(named.frames.into_iter().zip(&stack.frames).map(stood).collect())
+    }
+
+    fn place(&mut self, proc: &Proc, tgid: u32, tid: u32, unplaced: &mut u64) -> Option<PlaceSeen> {
+        let numbers = self.numbers(proc, tgid, tid)?;
         let memory = Metered::new(&self.memory, MAX_READS, Instant::now() + MAX_READING);
         let codes = NamedCodes { layout: self.layout, known: &mut self.codes, bytes: &mut self.codes_bytes };
         let stack = self.way.read(&memory, &numbers, &mut self.states).filter(|_| !memory.is_spent());
@@ -281,7 +303,7 @@ impl NamedCodes<'_> {
     }
 
     fn frame(&mut self, memory: &dyn Memory, frame: FrameAt) -> Option<PythonFrame> {
-        let FrameAt { code, instruction, identity: expected } = frame;
+        let FrameAt { code, instruction, identity: expected, .. } = frame;
         let now = identity(memory, code, self.layout)?;
         if expected.is_some_and(|expected| expected != now.mixed()) {
             return None;

@@ -38,6 +38,8 @@ pub(super) struct FrameAt {
     pub(super) instruction: u64,
     /// What the kernel side made of the code object (`CodeIdentity::mixed`); `None`: it was not there.
     pub(super) identity: Option<u32>,
+    /// Its own address; 0: not known.
+    pub(super) at: u64,
 }
 
 /// Frames of a thread.
@@ -100,7 +102,19 @@ impl StackWay {
             Frames::Inner(_) => frame.instruction,
             Frames::Objects { unit, .. } => distance(frame.instruction as u32, unit),
         };
-        FrameAt { code: frame.code, instruction, identity: Some(frame.identity) }
+        FrameAt { code: frame.code, instruction, identity: Some(frame.identity), at: 0 }
+    }
+
+    /// The object that is the first argument of a frame's function; `None`: not known of this version.
+    pub(super) fn first_argument(&self, memory: &dyn Memory, frame: FrameAt) -> Option<u64> {
+        let distance = match self.frames {
+            Frames::Inner(way) if way.kind == FRAMES_3_14 => return None,
+            Frames::Inner(_) => 72,
+            Frames::Objects { last: 104, .. } => 360,
+            Frames::Objects { .. } => 352,
+        };
+        let at = (frame.at != 0).then(|| frame.at.checked_add(distance))??;
+        memory.word(at).ok().filter(|object| *object != 0)
     }
 
     /// Address of one of the interpreters' locks.
@@ -261,7 +275,7 @@ fn inner(memory: &dyn Memory, state: u64, way: FrameWay) -> Result<StackAt, Memo
         let (code, previous) = if is_3_11 { (word(4), word(6)) } else { (word(0), word(1)) };
         if owner < FIRST_C_OWNER {
             // The low bits of a reference are tags.
-            stack.frames.push(FrameAt { code: code & !7, instruction: word(7), identity: None });
+            stack.frames.push(FrameAt { code: code & !7, instruction: word(7), identity: None, at: frame });
         }
         ends_in_c = is_3_11 || owner >= FIRST_C_OWNER;
         frame = previous;
@@ -288,7 +302,7 @@ fn objects(memory: &dyn Memory, state: u64, last: u64, unit: u64) -> Result<Stac
         }
         let code = memory.word(add(frame, CODE)?)?;
         let index = memory.word(add(frame, last)?)? as u32;
-        stack.frames.push(FrameAt { code, instruction: distance(index, unit), identity: None });
+        stack.frames.push(FrameAt { code, instruction: distance(index, unit), identity: None, at: frame });
         frame = memory.word(add(frame, BACK)?)?;
     }
     stack.is_cut = true;

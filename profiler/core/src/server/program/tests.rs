@@ -13,10 +13,10 @@ const LIBRARIES: [&str; 2] =
     [include_str!("../catalogue/a2wsgi.txt"), include_str!("../catalogue/anyio.txt")];
 
 /// A stack by its frames, the innermost first: `file:function`.
-fn stack(frames: &[&str]) -> Vec<(String, String)> {
+fn stack(frames: &[&str]) -> Vec<Stood> {
     let frame = |frame: &&str| {
         let (file, function) = frame.split_once(':').unwrap();
-        (file.to_owned(), function.to_owned())
+        Stood { file: file.to_owned(), function: function.to_owned(), classes: Vec::new() }
     };
     frames.iter().map(frame).collect()
 }
@@ -67,6 +67,23 @@ fn outermost_server_is_the_one_that_was_started() {
     assert_eq!(of(&["/v/werkzeug/serving.py:BaseWSGIServer.serve_forever"]).as_deref(), Some("werkzeug"));
 }
 
+#[test]
+fn function_that_others_use_too_tells_by_its_class_in_the_main_thread_alone() {
+    const SERVES: &str = "/usr/lib/python3.11/socketserver.py:BaseServer.serve_forever";
+    assert!(wants_classes("/usr/lib/python3.11/socketserver.py", "BaseServer.serve_forever"));
+    assert!(!wants_classes("/v/waitress/server.py", "BaseWSGIServer.run"));
+    let of = |outer: &str, classes: &[&str]| {
+        let mut frames = stack(&[SERVES, outer]);
+        frames[0].classes = classes.iter().map(|class| (*class).to_owned()).collect();
+        told(&[frames], true).map(|served| served.server)
+    };
+    let wsgi = ["Threading", "ThreadingMixIn", "WSGIServer", "HTTPServer"];
+    assert_eq!(of("/srv/app.py:<module>", &wsgi).as_deref(), Some("wsgiref"));
+    assert_eq!(of("/srv/app.py:<module>", &["ThreadingHTTPServer", "HTTPServer"]), None);
+    // A page of metrics beside what the program is for.
+    assert_eq!(of("/usr/lib/python3.11/threading.py:Thread.run", &wsgi), None);
+}
+
 /// A server of each kind that programs start.
 fn all_in_programs() -> Vec<Recognised> {
     let kinds = KINDS.iter().filter(|kind| kind.in_program().is_some());
@@ -82,7 +99,7 @@ fn all_in_programs() -> Vec<Recognised> {
 fn each_is_recognised_serves_and_has_the_threads_that_were_seen() {
     let all = all_in_programs();
     let names: Vec<&str> = all.iter().map(|found| found.server.name.as_str()).collect();
-    assert_eq!(names, ["waitress", "cheroot", "cherrypy", "uvicorn", "werkzeug", "django"]);
+    assert_eq!(names, ["waitress", "cheroot", "cherrypy", "uvicorn", "werkzeug", "django", "wsgiref"]);
     for found in &all {
         assert_eq!(found.role(7), Role::Worker, "{}", found.server.name);
         assert_eq!(found.kind.name(), found.server.name);

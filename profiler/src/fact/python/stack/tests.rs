@@ -49,11 +49,15 @@ fn frames_are_read_up_to_the_one_of_c_that_called_them() {
     frame(&mut memory, 0x6200, 0, 0, 3);
     let mut states = States::default();
     let found = way("3.12").read(&memory, &[7], &mut states).expect("found");
-    let at = |code| FrameAt { code, instruction: code + 200, identity: None };
-    assert_eq!(found, StackAt { frames: vec![at(0xa000), at(0xb000)], is_cut: false });
+    let at = |code, at| FrameAt { code, instruction: code + 200, identity: None, at };
+    let frames = vec![at(0xa000, 0x6000), at(0xb000, 0x6100)];
+    assert_eq!(found, StackAt { frames, is_cut: false });
     frame(&mut memory, 0x6100, 0xb000, 0, 1);
     let found = way("3.12").read(&memory, &[7], &mut states).expect("found");
     assert!(found.is_cut, "a walk that does not end where walks end");
+    memory.put(0x6000 + 72, 0xc000);
+    assert_eq!(way("3.12").first_argument(&memory, found.frames[0]), Some(0xc000));
+    assert_eq!(way("3.14").first_argument(&memory, found.frames[0]), None, "not known of it");
     assert_eq!(way("3.12").read(&memory, &[9], &mut states), None);
 }
 
@@ -126,7 +130,10 @@ fn before_3_11_frames_are_objects() {
         memory.put(0x7000 + 24, 0x8000).put(0x7000 + 32, 0xa000).put(0x7000 + last, 77 << 32 | 12);
         memory.put(0x8000 + 24, 0).put(0x8000 + 32, 0xb000).put(0x8000 + last, u64::MAX);
         let found = way(version).read(&memory, &[7], &mut States::default()).expect("found");
-        let at = |code, instruction| FrameAt { code, instruction, identity: None };
-        assert_eq!(found.frames, [at(0xa000, bytes), at(0xb000, 0)], "{version}");
+        let at = |code, instruction, at| FrameAt { code, instruction, identity: None, at };
+        assert_eq!(found.frames, [at(0xa000, bytes, 0x7000), at(0xb000, 0, 0x8000)], "{version}");
+        let argument = if version == "3.9" { 360 } else { 352 };
+        memory.put(0x7000 + argument, 0xc000);
+        assert_eq!(way(version).first_argument(&memory, found.frames[0]), Some(0xc000), "{version}");
     }
 }
