@@ -6,6 +6,7 @@
 pub mod access_log;
 pub mod apache;
 pub mod asking;
+pub mod asks_itself;
 pub mod cheroot;
 pub mod composed;
 pub mod container;

@@ -80,7 +80,7 @@ impl Said<'_> {
         let first = first.filter(|hop| !(cause.kind == LeafKind::FileLock && *hop == Phase::FileWait));
         let hop = first.map(|hop| self.hop(hop));
         let leaf = match pattern {
-            Pattern::StoodStill => self.leaf(cause),
+            Pattern::StoodStill | Pattern::NobodyServes => self.leaf(cause),
             Pattern::NotReleased => return self.not_released(cause),
             Pattern::CpuTaken => {
                 let leaf = self.leaf(cause);
@@ -117,6 +117,14 @@ impl Said<'_> {
             _ => "for a lock that was not released while it was watched",
         };
         let longest = shown(cause.longest_ns);
+        if cause.all_wait_for_themselves(&self.snapshot.chains) {
+            let first = cause.path.iter().next().filter(|hop| *hop != Phase::BackendWait);
+            let path = first.map(|hop| format!(" {}", self.hop(hop))).unwrap_or_default();
+            let (slot, line, share) = (clause::slot(self.snapshot), self.line(cause), self.share(cause));
+            return format!(
+                "{who} {waits}{path}, up to {longest}: all {slot}s wait for this server itself{line}{share}"
+            );
+        }
         let path = cause.path.iter().next().filter(|hop| *hop != Phase::LockWait).map(|hop| self.hop(hop));
         let path = path.map(|hop| format!(" {hop}, behind threads that wait")).unwrap_or_default();
         format!("{who} {waits}{path} {what}{}, up to {longest}{}", self.line(cause), self.share(cause))

@@ -6,6 +6,7 @@
 
 mod accept_queue;
 mod access_log;
+mod asks_itself;
 mod back_ends;
 mod capacity;
 mod computing;

@@ -222,6 +222,12 @@ fn of_kind(chains: &Chains, cause: &Cause) -> Advice {
         }
         LeafKind::Sleep => act("sleep for less time").into(),
         LeafKind::StoodStill => stood_still(leaf.and_then(|leaf| leaf.held)).into(),
+        LeafKind::NotReleased if cause.all_wait_for_themselves(chains) => {
+            act("call what is asked there as a function")
+                .or(act("ask a server of its own for it"))
+                .because("this server serves it only when whoever asks has its answer")
+                .into()
+        }
         LeafKind::NotReleased => not_released(leaf.and_then(|leaf| leaf.unreleased)),
         LeafKind::NoThread => act("see why nobody was there: workers ended or were still starting").into(),
         LeafKind::FrontEnd => act("see what the front end does meanwhile").into(),

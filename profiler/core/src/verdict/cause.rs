@@ -2,8 +2,9 @@
 //!
 //! In: the leaves of a window and the groups that were replayed. Out: [`Cause`].
 
-use crate::model::chain::{Chains, Group, Hops, LeafKind, LeafTime, Object, TakenBy};
+use crate::model::chain::{Chains, Group, Hops, LeafKind, LeafTime, Object, TakenBy, Unreleased};
 use crate::model::chain_group::Level;
+use crate::phase::Phase;
 
 /// A level below is named while one value keeps such a part of the level above: a half.
 const PART_MIN: u64 = 2;
@@ -136,6 +137,15 @@ impl Cause {
             prevented_ns: prevented_ns(chains, &named),
             is_serial: serial_ns.saturating_mul(PART_MIN) >= measured_ns,
         })
+    }
+
+    /// Whether all that could serve requests wait for the server itself.
+    pub fn all_wait_for_themselves(&self, chains: &Chains) -> bool {
+        let is_cycle = self.time(chains).is_some_and(|time| time.leaf.unreleased == Some(Unreleased::Cycle));
+        let goes_by = |wanted: Phase| self.path.iter().any(|hop| hop == wanted);
+        is_cycle
+            && goes_by(Phase::BackendWait)
+            && [Phase::AcceptQueue, Phase::PoolWait, Phase::LoopWait].into_iter().any(goes_by)
     }
 
     /// Its leaf.

@@ -4,7 +4,7 @@
 
 use crate::event::Tid;
 use crate::machine::chain::history::{Histories, SegmentPart};
-use crate::machine::chain::segment::{Did, Segment};
+use crate::machine::chain::segment::Did;
 use crate::machine::time::short::LONG_NS;
 
 /// Parts looked at for one wait; of more, the first show what the threads do.
@@ -51,7 +51,7 @@ pub(super) fn blockers<'a>(
     histories: &'a Histories,
     tids: &[Tid],
     (from_ns, until_ns): (u64, u64),
-    is_busy: impl Fn(&Segment) -> bool,
+    is_busy: impl Fn(Tid, &SegmentPart<'a>) -> bool,
 ) -> Blockers<'a> {
     let mut found = Blockers::default();
     let mut changes: Vec<Change> = Vec::new();
@@ -78,7 +78,7 @@ pub(super) fn blockers<'a>(
             found.is_incomplete |= gone_ns - known_ns >= LONG_NS;
             changes.extend([(known_ns, 0, 0, 1), (gone_ns, 0, 0, -1)]);
         }
-        let parts = history.within(here_ns, gone_ns).filter(|part| is_busy(part.segment));
+        let parts = history.within(here_ns, gone_ns).filter(|part| is_busy(*tid, part));
         for part in parts.take(MAX_PARTS.saturating_sub(found.busy.len())) {
             changes.extend([(part.from_ns, 0, 1, 0), (part.until_ns, 0, -1, 0)]);
             found.busy.push(BusyPart { tid: *tid, part, weight: 0, alone: 0 });
@@ -171,6 +171,7 @@ fn cut(busy: &mut Vec<BusyPart<'_>>, levels: &[(u64, u64)]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::chain::segment::Segment;
     use crate::phase::Phase;
 
     const MS: u64 = 1_000_000;
@@ -195,7 +196,7 @@ mod tests {
     fn a_moment_with_so_many_busy_gives_each_as_much() {
         // In sixtieths of a millisecond. Nobody is there from 40 to 50.
         let histories = histories(&[(2, [0, 40]), (3, [10, 40]), (4, [20, 30])]);
-        let found = blockers(&histories, &[2, 3, 4], (0, 50 * MS), Segment::is_busy);
+        let found = blockers(&histories, &[2, 3, 4], (0, 50 * MS), |_, part| part.segment.is_busy());
         let each = [600 + 300 + 200 + 300, 300 + 200 + 300, 200];
         assert_eq!(shares(&found), [(2, each[0]), (3, each[1]), (4, each[2])]);
         assert_eq!(found.nobody, Blockers::weight((0, 10 * MS)));
@@ -208,7 +209,7 @@ mod tests {
     fn whoever_is_silent_is_there_and_not_seen() {
         let mut histories = histories(&[(2, [0, 40])]);
         histories.born((1, 3), 1, 20 * MS);
-        let found = blockers(&histories, &[2, 3, 77], (0, 40 * MS), Segment::is_busy);
+        let found = blockers(&histories, &[2, 3, 77], (0, 40 * MS), |_, part| part.segment.is_busy());
         // 77 accepts, and nothing else is known of it.
         assert_eq!(shares(&found), [(2, 20 * 60 / 2 + 20 * 60 / 3)]);
         assert_eq!(found.unseen, Blockers::weight((0, 10 * MS)) + 2 * Blockers::weight((0, 20 * MS)) / 3);
@@ -223,7 +224,7 @@ mod tests {
             let short = crate::machine::time::short::Short { idle_ns: 1, ..Default::default() };
             histories.push((1, 3), Segment { start_ns, end_ns, request, did: Did::Short(short) });
         }
-        let found = blockers(&histories, &[2, 3], (5 * MS, 30 * MS), Segment::is_busy);
+        let found = blockers(&histories, &[2, 3], (5 * MS, 30 * MS), |_, part| part.segment.is_busy());
         assert_eq!(found.free, [(10 * MS, 30 * MS)]);
         assert_eq!((shares(&found), found.nobody), (vec![(2, 300)], 0));
     }

@@ -148,8 +148,13 @@ impl<'a> Follower<'a> {
             let first = self.steps.iter().position(|step| tids.contains(&step.tid)).unwrap_or(0);
             return self.circle(first, ns, hops);
         }
+        // Back in a line, who waits in the same line for its own part ends nothing: those who do not, do.
+        let line = if others.len() < tids.len() { tids } else { &[] };
+        let is_free = |tid: Tid, part: &SegmentPart<'a>| {
+            !part.segment.is_busy() || !line.is_empty() && self.asks_in_line(tid, part, line)
+        };
         let tids = others.as_slice();
-        let found = blockers(self.known.histories, tids, interval, Segment::is_busy);
+        let found = blockers(self.known.histories, tids, interval, |tid, part| !is_free(tid, part));
         self.is_incomplete |= found.is_incomplete;
         let busy = found.busy.iter().map(|busy| busy.weight);
         let free = found.free.iter().map(|stretch| Blockers::weight(*stretch));
@@ -164,6 +169,11 @@ impl<'a> Follower<'a> {
             }
         }
         for (stretch, ns) in found.free.iter().zip(of_free) {
+            if !line.is_empty() && self.none_is_idle(*stretch, tids) {
+                let first = self.steps.iter().position(|step| line.contains(&step.tid)).unwrap_or(0);
+                self.circle(first, *ns, hops);
+                continue;
+            }
             self.all_idle((*stretch, *ns), tids, or_else, hops);
         }
         if let [nobody, unseen] = rest {

@@ -8,9 +8,11 @@ use super::kinds::slept;
 use super::looked::LookedAt;
 use super::{Follower, Interval, MAX_DEPTH};
 use crate::event::Tid;
+use crate::fact::asleep::ObjectSeen;
 use crate::machine::chain::blockers::{Blockers, blockers};
 use crate::machine::chain::history::SegmentPart;
 use crate::machine::chain::leaves::LeafNote;
+use crate::machine::chain::looks::AsleepLook;
 use crate::machine::chain::segment::{Did, Segment, SegmentSleep, SleepEnd};
 use crate::machine::chain::service::{Stage, stages, who_serves};
 use crate::machine::chain::settling::Settling;
@@ -114,6 +116,38 @@ impl<'a> Follower<'a> {
         over.iter().map(Rc::as_ref).find(|request| request.start_ns < until_ns && request.end_ns > from_ns)
     }
 
+    /// Whether a part of a thread's time is a wait for the server itself, whose request waits meanwhile for
+    /// one of these threads.
+    pub(super) fn asks_in_line(&self, tid: Tid, part: &SegmentPart<'a>, line: &[Tid]) -> bool {
+        let Did::Slept(sleep) = part.segment.did else { return false };
+        if sleep.is_idle || sleep.phase != Phase::BackendWait {
+            return false;
+        }
+        let look = self.look(tid, part.segment);
+        let is_line = |tids: &[Tid]| !tids.is_empty() && tids.iter().all(|tid| line.contains(tid));
+        let (from_ns, until_ns) = (part.from_ns, part.until_ns);
+        let connection = look.and_then(AsleepLook::own_port).map_or(sleep.connection, u64::from);
+        if let Some(request) = self.request_over(connection, (from_ns, until_ns)) {
+            let mut meanwhile = stages(request).into_iter().filter(|((stage_from_ns, stage_until_ns), _)| {
+                *stage_from_ns < until_ns && *stage_until_ns > from_ns
+            });
+            let waits = |stage: Stage| matches!(stage, Stage::Waits(phase) if is_line(&who_serves(self.known, request, phase).0));
+            let is_first = meanwhile.next().is_some_and(|(_, stage)| waits(stage));
+            return is_first && meanwhile.all(|(_, stage)| waits(stage));
+        }
+        look.is_some_and(|look| {
+            let others = look.seen.object.as_ref().map_or(&[][..], ObjectSeen::processes);
+            others.is_empty() && is_line(self.known.attendance.acceptors(look.own_listener))
+        })
+    }
+
+    /// Whether none of these waits for work at any moment of an interval.
+    pub(super) fn none_is_idle(&self, interval: Interval, tids: &[Tid]) -> bool {
+        let is_busy = |_: Tid, part: &SegmentPart<'a>| part.segment.is_busy();
+        let of_one = |tid: &Tid| blockers(self.known.histories, std::slice::from_ref(tid), interval, is_busy);
+        tids.iter().all(|tid| of_one(tid).free.is_empty())
+    }
+
     /// A request stands behind a wait.
     pub(super) fn request(&mut self, request: &Settling, (from_ns, until_ns): Interval, ns: u64, hops: Hops) {
         let inside =
@@ -198,7 +232,7 @@ impl<'a> Follower<'a> {
         let Some(waiter) = self.steps.last().copied() else { return };
         let others = self.known.histories.of_process(waiter.tgid).iter().copied();
         let others: Vec<Tid> = others.filter(|tid| *tid != waiter.tid).take(MAX_DEPTH).collect();
-        let computed = |segment: &Segment| match segment.did {
+        let computed = |_: Tid, part: &SegmentPart<'a>| match part.segment.did {
             Did::Ran(phase) => phase == Phase::Cpu,
             Did::Short(short) => short.ran_ns > short.gil_ns,
             // It may have computed; in the kernel hardly with the lock, but that is not known.
