@@ -36,6 +36,10 @@ async fn drive(watch: Watch, duration: Duration) -> Result<Moment, SessionError>
             () = signals.any() => break EndReason::Interrupted,
         }
     };
+    if reason == EndReason::TargetExited {
+        // Where its threads were is of no moment any more.
+        return Err(SessionError::TargetGone { pid: session.tree().root });
+    }
     // Before the look: what has run meanwhile is known then to be awake.
     session.observer().read_not_run(&Proc::default());
     let (snapshot, now) = session.look();
