@@ -86,7 +86,7 @@ pub(super) fn top() -> String {
     let (columns, rows) = (screen::MIN_COLUMNS, screen::MIN_ROWS);
     format!(
         "{TOP}\n\n\
-         Keys: q quit, ? help, Tab list, Enter look into a row, Esc back, s sort, / filter, p pause, r new window, w write;\n\
+         Keys: q quit, ? help, Tab list, Enter look into a row, Esc back, s sort, / filter, p pause, n now, r new window, w write;\n\
          on a recording Space plays and stops, n steps a second, + and - change the pace, End and Home.\n\n\
          Needs a terminal of {columns} columns and {rows} rows. Nothing is left behind but the file of --report. q, Ctrl-C, SIGTERM\n\
          and an internal error all restore the terminal; after SIGKILL, type reset."

@@ -33,10 +33,12 @@ impl Looked {
     /// Takes a fact.
     pub fn fact(&mut self, fact: &Fact) {
         match fact {
-            Fact::AsleepSeen(seen) if self.asleep.len() < MAX_KEPT => {
+            Fact::AsleepSeen(seen) => {
+                make_room(&mut self.asleep, seen.tid);
                 self.asleep.insert(seen.tid, seen.clone());
             }
-            Fact::SampleSeen(sample) if sample.slept.is_none() && self.computed.len() < MAX_KEPT => {
+            Fact::SampleSeen(sample) if sample.slept.is_none() => {
+                make_room(&mut self.computed, sample.tid);
                 self.computed.insert(sample.tid, *sample);
             }
             Fact::PlaceSeen(place) if self.places.len() < MAX_KEPT => {
@@ -78,6 +80,13 @@ impl Looked {
     /// A place by its number.
     pub fn place(&self, number: Option<u32>) -> Option<&PlaceSeen> {
         self.places.get(&number?)
+    }
+}
+
+/// Threads come and go; those that live are back in a moment.
+fn make_room<V>(known: &mut HashMap<Tid, V>, tid: Tid) {
+    if known.len() >= MAX_KEPT && !known.contains_key(&tid) {
+        known.clear();
     }
 }
 

@@ -4,6 +4,8 @@
 //! at something, and requests that no thread is at. A line is that of a look in the same sleep, or of a
 //! sample of the last moments; else there is none. Names in it are hostile input.
 
+use std::collections::BTreeMap;
+
 use profiler_core::event::Tid;
 use profiler_core::fact::asleep::{AsleepSeen, SleepState};
 use profiler_core::fact::place::{PlaceSeen, Whose};
@@ -174,6 +176,13 @@ impl Moment {
             queued,
         }
     }
+}
+
+/// The application's lines at which threads are, by thread.
+pub fn lines(snapshot: &Snapshot, now: &Now, looked: &Looked) -> BTreeMap<Tid, String> {
+    let view = View { snapshot, now, looked };
+    let line = |thread: &ThreadNow| Some((thread.tid, chain_words::own_lines_at(view.place(thread)?)?));
+    now.threads.iter().filter_map(line).collect()
 }
 
 impl Busy {

@@ -5,15 +5,21 @@
 //! comes.
 
 use profiler_core::model::request::Request;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use profiler_core::event::Tid;
+use profiler_core::fact::Fact;
+use profiler_core::model::Snapshot;
+use profiler_core::model::now::Now;
 use profiler_core::model::path_shape::path_shape;
 use profiler_core::timeline::Entry;
 use rustc_hash::FxHashMap;
 
+use crate::now::looked::Looked;
+use crate::now::moment;
 use crate::report::screen::model::{Kept, Part};
+use crate::session::observer::Observer as _;
 
 /// Latest requests kept.
 const MAX_LATEST: usize = 300;
@@ -31,6 +37,7 @@ const MAX_SECONDS: usize = 120;
 /// Takes the timeline of a run.
 #[derive(Debug, Default)]
 pub struct Collector {
+    looked: Looked,
     slices: FxHashMap<Tid, VecDeque<Part>>,
     latest: VecDeque<Arc<Kept>>,
     slowest: Vec<Arc<Kept>>,
@@ -40,8 +47,19 @@ pub struct Collector {
 }
 
 impl Collector {
+    /// Takes a fact.
+    pub fn fact(&mut self, fact: &Fact) {
+        self.looked.fact(fact);
+    }
+
+    /// The application's lines at which threads are.
+    pub fn lines(&self, snapshot: &Snapshot, now: &Now) -> BTreeMap<Tid, String> {
+        moment::lines(snapshot, now, &self.looked)
+    }
+
     /// Takes one entry.
     pub fn entry(&mut self, entry: &Entry) {
+        self.looked.entry(entry);
         match entry {
             Entry::Slice { tid, start_ns, end_ns, state, .. } => {
                 let part = Part { tid: *tid, start_ns: *start_ns, end_ns: *end_ns, state: *state };

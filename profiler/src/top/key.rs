@@ -86,6 +86,7 @@ pub fn press(event: KeyEvent, look: &mut Look, shown: &Shown, paint: Paint) -> O
         KeyCode::Char('r') if !look.can_step => return Some(Command::NewWindow),
         KeyCode::Char(' ' | 'p') if look.can_step => return Some(Command::Play),
         KeyCode::Char(' ') => look.paused = !look.paused,
+        KeyCode::Char('n') if !look.can_step => where_now(look),
         KeyCode::Right | KeyCode::Char('n') if look.can_step => return Some(Command::Step),
         KeyCode::Char('+' | '=') if look.can_step => return Some(Command::Faster),
         KeyCode::Char('-') if look.can_step => return Some(Command::Slower),
@@ -112,6 +113,13 @@ fn typed(code: KeyCode, look: &mut Look) {
         KeyCode::Char(letter) => look.type_letter(letter),
         _ => {}
     }
+}
+
+/// The threads, those first that have been where they are for longest.
+fn where_now(look: &mut Look) {
+    while look.back() {}
+    look.turn_to(ListKind::Threads);
+    look.sort_by(ListKind::Threads, "for");
 }
 
 fn turn(look: &mut Look, by: usize) {
@@ -225,6 +233,16 @@ mod tests {
         // There is nowhere further to go back to.
         press_all("\u{1b}\u{1b}", &mut look, &shown);
         assert!(matches!(look.page(), Page::Overview));
+    }
+
+    #[test]
+    fn n_shows_the_threads_the_longest_first_and_steps_a_recording() {
+        let (shown, mut look) = (shown(), Look::default());
+        press_all("2jj\nn", &mut look, &shown);
+        assert!(matches!(look.page(), Page::Overview));
+        assert_eq!((look.list, look.order_of(ListKind::Threads)), (ListKind::Threads, "for"));
+        let mut stepped = Look { can_step: true, ..Look::default() };
+        assert_eq!(press_all("n", &mut stepped, &shown), Some(Command::Step));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use profiler_core::fact::EndReason;
+use profiler_core::fact::{EndReason, Fact};
 use profiler_core::finding::Thresholds;
 use profiler_core::model::Snapshot;
 use profiler_core::model::now::Now;
@@ -36,6 +36,10 @@ impl Observer for Collector {
         Settings { thread_slices: true }
     }
 
+    fn note(&mut self, fact: &Fact) {
+        self.fact(fact);
+    }
+
     fn entry(&mut self, entry: &Entry) {
         self.entry(entry);
     }
@@ -59,8 +63,9 @@ impl Windows {
         };
         let findings = Arc::new(verdict::findings(&snapshot, &Thresholds::default()));
         let (kept, rates) = (collector.kept(), collector.rates(now_ns));
+        let lines = collector.lines(&snapshot, &now);
         let source = Source::Live { window_ns: self.length_ns, ended_ago_ns };
-        Shown { snapshot, findings, now, kept, rates, source }
+        Shown { snapshot, findings, now, lines, kept, rates, source }
     }
 }
 

@@ -143,6 +143,6 @@ impl Player {
             ended: self.has_ended(),
         };
         let (kept, rates) = (self.collector.kept(), self.collector.rates(self.at_ns));
-        Shown { snapshot, findings, now, kept, rates, source }
+        Shown { snapshot, findings, now, kept, rates, source, ..Shown::default() }
     }
 }

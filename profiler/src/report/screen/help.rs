@@ -13,12 +13,13 @@ use super::scrolled;
 use crate::report::vocabulary::{self, Term};
 
 /// Every key, and what it does.
-const KEYS: [(&str, &str); 15] = [
+const KEYS: [(&str, &str); 16] = [
     ("q, Ctrl-C", "quit"),
     ("?", "this page"),
     ("1 to 7, Tab", "which list is shown below"),
     ("Up, Down, PgUp, PgDn", "choose a row (also k and j)"),
     ("Enter", "look into it: endpoint, then request; finding; section of the report"),
+    ("n", "live: where each thread is now, with its line, the longest first"),
     ("f", "the full report of what is shown, section by section"),
     ("Esc, Backspace", "back; takes a filter off"),
     ("s", "sort the list by its next column"),

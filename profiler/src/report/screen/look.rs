@@ -118,6 +118,14 @@ impl Look {
         self.rewind();
     }
 
+    /// Sorts a list by the column of this name, if it has one.
+    pub fn sort_by(&mut self, list: ListKind, column: &str) {
+        let place = list.orders().iter().position(|order| *order == column);
+        if let (Some(sort), Some(place)) = (self.sort.get_mut(list as usize), place) {
+            *sort = place;
+        }
+    }
+
     /// Name of the order of a list.
     pub fn order_of(&self, list: ListKind) -> &'static str {
         let column = self.sort.get(list as usize).copied().unwrap_or(0);

@@ -3,6 +3,7 @@
 //! In: a snapshot as if the window ended now, its findings, what the threads do, the latest finished
 //! requests. Out: [`Shown`], which the screen draws. Immutable: a paused screen keeps the one it has.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use profiler_core::finding::Finding;
@@ -20,6 +21,8 @@ pub struct Shown {
     pub findings: Arc<Vec<Finding>>,
     /// What every thread does now.
     pub now: Now,
+    /// The application's lines at which threads are, by thread, as far as they were looked at. Hostile input.
+    pub lines: BTreeMap<u32, String>,
     /// Requests that ended lately, and the slowest, newest first.
     pub kept: Vec<Arc<Kept>>,
     /// Requests that ended in each of the latest seconds, oldest first.

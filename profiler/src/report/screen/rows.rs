@@ -198,10 +198,12 @@ fn threads(shown: &Shown, look: &Look) -> Listing {
     }
     let what = |thread: &ThreadNow| {
         let request = thread.request.and_then(|id| now.requests.iter().find(|request| request.id == id));
-        match request {
+        let mut what = match request {
             Some(request) => format!("{} {}", request.method, request.path),
             None => format!("({})", thread.comm),
-        }
+        };
+        what.extend(shown.lines.get(&thread.tid).map(|line| format!(" at {line}")));
+        what
     };
     let state = |thread: &ThreadNow| {
         let term = vocabulary::of_thread(thread);

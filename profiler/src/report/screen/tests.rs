@@ -65,6 +65,7 @@ fn moment((snapshot, findings): (Snapshot, Vec<Finding>)) -> Shown {
         Arc::new(Kept { request: request.clone(), shape: request.http.path.clone(), parts, thinned: true })
     });
     Shown {
+        lines: std::collections::BTreeMap::new(),
         kept: kept.collect(),
         now: Now {
             at_ns,
