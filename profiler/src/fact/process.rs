@@ -141,7 +141,7 @@ pub fn process_seen(proc: &Proc, tgid: u32, open_files: &[(i32, String)]) -> Res
         configuration: if mapped.names.iter().any(|name| name.starts_with("mod_wsgi")) {
             version::apache_configuration(proc, &identity)
         } else {
-            Vec::new()
+            version::uwsgi_configuration(proc, &identity)
         },
         front_end: false,
         comm: identity.comm,

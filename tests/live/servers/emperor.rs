@@ -72,6 +72,69 @@ fn logged(server: &Server, name: &str) -> anyhow::Result<BTreeSet<String>> {
     Ok(text.lines().map(str::to_owned).collect())
 }
 
+/// Whether each of these servers has this application and class in `list`, which only their files say.
+fn is_known_by_its_file(pids: &[u32], application: &str, class: &str) -> anyhow::Result<()> {
+    let outcome = Program::run(&["list", "--format", "json"], Duration::from_secs(60))?;
+    let list: serde_json::Value = serde_json::from_str(&outcome.stdout)?;
+    let servers = list.as_array().or_else(|| list["servers"].as_array()).context("no list")?;
+    for pid in pids {
+        let row =
+            servers.iter().find(|row| row["pid"] == *pid).with_context(|| format!("no {pid}: {list}"))?;
+        ensure!(row["application"] == application && row["worker_class"] == class, "{row}");
+    }
+    Ok(())
+}
+
+/// One uWSGI with a file that it is told by its whole path, and goes to another directory.
+struct WithFile(&'static str);
+
+impl Recipe for WithFile {
+    fn name(&self) -> &'static str {
+        "uwsgi"
+    }
+
+    fn about(&self) -> String {
+        "uWSGI with a file".to_owned()
+    }
+
+    fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
+        let (file, address) = (place.file("site.ini"), &place.address);
+        let text = format!(
+            "[uwsgi]\nmaster = true\nneed-app = true\nlazy-apps = true\nprocesses = {WORKERS}\nthreads = {}\n\
+             http-socket = {address}\nwsgi-file = {}\ncallable = app\nchdir = /\n",
+            self.0,
+            Place::apps().join("demo_app.py").display()
+        );
+        std::fs::write(&file, text)?;
+        let mut command = Command::new(Place::servers_program("uwsgi"));
+        command.args(["--die-on-term", "--ini"]).arg(file);
+        Ok(vec![command])
+    }
+
+    fn loads(&self) -> usize {
+        WORKERS
+    }
+
+    fn slots(&self) -> Option<u64> {
+        None
+    }
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn a_server_is_known_by_the_file_that_it_was_told() -> anyhow::Result<()> {
+    let _turn = shared()?;
+    let server = Server::start(&WithFile("3"))?;
+    let file = Place::apps().join("demo_app.py");
+    is_known_by_its_file(&[server.pid()], &file.display().to_string(), "threads")?;
+    drop(server);
+    // What uWSGI makes of a value is not known: the class stays what it is without the file.
+    let server = Server::start(&WithFile("%k"))?;
+    let told = is_known_by_its_file(&[server.pid()], &file.display().to_string(), "threads");
+    ensure!(told.is_err(), "a value was taken that the file does not say");
+    Ok(())
+}
+
 #[test]
 #[ignore = "make live-all"]
 fn vassals_of_one_emperor_are_servers_of_their_own() -> anyhow::Result<()> {
@@ -84,6 +147,7 @@ fn vassals_of_one_emperor_are_servers_of_their_own() -> anyhow::Result<()> {
         .collect::<anyhow::Result<_>>()?;
     let vassals = children_of(server.pid());
     ensure!(vassals.len() == 2, "vassals: {vassals:?}");
+    is_known_by_its_file(&vassals, "demo_app:app", "sync")?;
     let emperor = Program::run(&["doctor", "--pid", &server.pid().to_string()], Duration::from_secs(60))?;
     let (first, second) = (vassals[0].to_string(), vassals[1].to_string());
     ensure!(

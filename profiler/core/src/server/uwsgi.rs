@@ -5,6 +5,7 @@
 //! run with 2.0.31.
 
 mod advice;
+pub mod ini;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -195,7 +196,7 @@ impl ServerKind for Uwsgi {
 
     fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
         let top = top(processes)?;
-        let arguments = program(&top.command_line).map_or_else(Arguments::default, |found| {
+        let mut arguments = program(&top.command_line).map_or_else(Arguments::default, |found| {
             // A title that it gave itself says nothing of its options.
             if found.name == "uwsgi" || base_name(found.name).starts_with("uwsgi") {
                 read(OPTIONS, found.arguments)
@@ -205,7 +206,16 @@ impl ServerKind for Uwsgi {
         });
         let is_title = top.command_line.first().is_none_or(|first| first.starts_with("uWSGI "));
         let configuration = configuration(&arguments);
-        let is_known = configuration.is_none() && !is_title;
+        // The file of a master is its workers'; what the command line says is taken first.
+        let is_read = !top.configuration.is_empty();
+        let said = |(name, value): &(String, String)| {
+            let setting =
+                OPTIONS.iter().filter_map(|option| option.setting).find(|setting| setting == name)?;
+            arguments.value(setting).is_none().then(|| (setting, value.clone()))
+        };
+        let of_file: Vec<(&'static str, String)> = top.configuration.iter().filter_map(said).collect();
+        arguments.settings.extend(of_file);
+        let is_known = (configuration.is_none() || is_read) && !is_title;
         let mut settings = resolve(&arguments, &DEFAULTS, is_known);
         for name in GIVEN {
             for value in arguments.values(name) {
@@ -213,7 +223,8 @@ impl ServerKind for Uwsgi {
             }
         }
         if let Some(file) = configuration {
-            settings.push(setting("config", format!("{file} (not read)"), Origin::Configured));
+            let file = if is_read { file } else { format!("{file} (not read)") };
+            settings.push(setting("config", file, Origin::Configured));
         }
         if is_title {
             settings.push(setting(

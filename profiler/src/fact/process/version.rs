@@ -11,6 +11,7 @@ use std::path::Path;
 
 use profiler_core::server::KINDS;
 use profiler_core::server::mod_wsgi::configuration;
+use profiler_core::server::uwsgi::ini;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 
 use super::{Identity, Mapped};
@@ -149,6 +150,26 @@ pub(super) fn apache_configuration(proc: &Proc, identity: &Identity) -> Vec<(Str
         return Vec::new();
     }
     configuration::read(&String::from_utf8_lossy(&bytes), &defines)
+}
+
+/// What the file says that a uWSGI is told to read (`--ini`). A vassal's lies where its emperor looks for it.
+/// Otherwise a path that is not whole may have been that of another directory, before `chdir`.
+pub(super) fn uwsgi_configuration(proc: &Proc, identity: &Identity) -> Vec<(String, String)> {
+    let Some(file) = ini::file_of(&identity.command_line) else { return Vec::new() };
+    let path = if file.starts_with('/') {
+        Some(file)
+    } else {
+        let parent = super::command_line(proc, identity.parent_tgid);
+        let directory = ini::vassals_of(&parent).filter(|directory| directory.starts_with('/'));
+        directory.map(|directory| format!("{directory}/{file}"))
+    };
+    let Some(path) = path else { return Vec::new() };
+    let mut bytes = Vec::new();
+    let Some(file) = open_inside(proc, identity.tgid, &path, OFlags::RDONLY) else { return Vec::new() };
+    if file.take(MAX_CONFIGURATION_BYTES).read_to_end(&mut bytes).is_err() {
+        return Vec::new();
+    }
+    ini::read(&String::from_utf8_lossy(&bytes)).unwrap_or_default()
 }
 
 /// Opens a file of the target by a path in the target's own mount namespace and root.
