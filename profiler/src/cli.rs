@@ -103,10 +103,8 @@ pub enum Command {
     #[command(after_help = "Examples:\n  sudo wsgi-trace doctor\n  sudo wsgi-trace doctor --pid 4242")]
     Doctor(Doctor),
     /// Explain a word: a finding, a phase, a leaf, a cause of a dropped connection, an alert
-    #[command(
-        after_help = "Examples:\n  wsgi-trace explain slots-exhausted\n  wsgi-trace explain backend_wait\n  \
-        wsgi-trace explain WsgiStuck\n\nWithout a word: all of them."
-    )]
+    #[command(after_help = "Examples:\n  wsgi-trace explain sleeping\n  wsgi-trace explain backend_wait\n  \
+        wsgi-trace explain WsgiStuck\n\nWithout a word: all of them.")]
     Explain(Explain),
     /// Print the completions of a shell
     #[command(

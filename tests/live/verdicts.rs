@@ -38,19 +38,19 @@ fn present<'a>(judged: &'a Judged, id: &str) -> Option<&'a Finding> {
 }
 
 #[test]
-fn busy_sync_workers_with_a_queue_are_called_exhausted() -> anyhow::Result<()> {
+fn sleepers_in_sync_workers_are_what_the_queue_waits_for() -> anyhow::Result<()> {
     judge("sync-exhausted").map(drop)
 }
 
 #[test]
 #[ignore = "make live; make test replays its recording"]
-fn sync_workers_that_are_busy_now_and_then_are_called_exhausted() -> anyhow::Result<()> {
+fn sleepers_are_named_where_workers_are_busy_now_and_then() -> anyhow::Result<()> {
     judge("sync-forecast").map(drop)
 }
 
 #[test]
 #[ignore = "make live; make test replays its recording"]
-fn a_busy_thread_pool_with_a_queue_is_called_exhausted() -> anyhow::Result<()> {
+fn sleepers_in_a_thread_pool_are_what_the_queue_waits_for() -> anyhow::Result<()> {
     let Some(judged) = judge("gthread-exhausted")? else { return Ok(()) };
     let slots = &judged.snapshot.slots;
     // Threads that take one job after the other wait for none: their time must not be lost for that.
@@ -60,37 +60,33 @@ fn a_busy_thread_pool_with_a_queue_is_called_exhausted() -> anyhow::Result<()> {
 }
 
 #[test]
-fn one_full_worker_beside_an_idle_one_is_called_exhausted_and_named() -> anyhow::Result<()> {
+fn connections_that_stay_with_one_full_worker_are_advised_for_that() -> anyhow::Result<()> {
     let Some(judged) = judge("gthread-one-worker-exhausted")? else { return Ok(()) };
-    let finding =
-        present(&judged, "slots-exhausted").map(|finding| finding.sentence.as_str()).unwrap_or_default();
-    let fullest =
-        judged.snapshot.slots.heat.iter().max_by_key(|row| row.exhausted_ns).map_or(0, |row| row.tgid);
-    assert!(finding.contains(&format!("All 4 threads of worker {fullest} were busy")), "{finding}");
-    assert!(finding.contains("requests that sleep"), "{finding}");
+    let finding = present(&judged, "sleeping").map(|finding| finding.advice.as_str()).unwrap_or_default();
+    assert!(finding.contains("connections stay with the worker that took them"), "{finding}");
     Ok(())
 }
 
 #[test]
 #[ignore = "make live; make test watches it in a terminal, and replays its recording"]
-fn slow_uploads_are_charged_to_their_clients() -> anyhow::Result<()> {
+fn slow_uploads_that_nobody_waits_for_are_usual() -> anyhow::Result<()> {
     judge("gthread-slow-upload").map(drop)
 }
 
 #[test]
 #[ignore = "make live; make test replays its recording"]
-fn slow_downloads_are_charged_to_their_clients() -> anyhow::Result<()> {
+fn slow_downloads_that_nobody_waits_for_are_usual() -> anyhow::Result<()> {
     judge("sync-slow-reader").map(drop)
 }
 
 #[test]
 #[ignore = "make live; make test replays its recording"]
-fn connections_that_send_nothing_are_found_to_hold_sync_workers() -> anyhow::Result<()> {
+fn connections_that_send_nothing_are_found_to_make_others_wait() -> anyhow::Result<()> {
     judge("sync-fresh-connections").map(drop)
 }
 
 #[test]
-fn clients_that_do_not_close_are_found_to_hold_sync_workers() -> anyhow::Result<()> {
+fn clients_that_do_not_close_accuse_nobody_while_a_worker_is_free() -> anyhow::Result<()> {
     judge("sync-lingering-close").map(drop)
 }
 
@@ -102,19 +98,19 @@ fn clients_that_do_not_close_are_found_to_stop_the_accepting_thread() -> anyhow:
 
 #[test]
 #[ignore = "make live; make test replays its recording"]
-fn a_slow_back_end_is_what_takes_the_time() -> anyhow::Result<()> {
+fn a_slow_back_end_that_nobody_else_waits_for_is_usual() -> anyhow::Result<()> {
     judge("gthread-back-end").map(drop)
 }
 
 #[test]
 #[ignore = "make live; make test replays its recording"]
-fn a_computing_sync_worker_is_called_cpu_bound() -> anyhow::Result<()> {
+fn a_computing_sync_worker_that_nobody_waits_for_is_usual() -> anyhow::Result<()> {
     judge("sync-cpu").map(drop)
 }
 
 #[test]
 #[ignore = "make live; make test replays its recording"]
-fn threads_that_compute_in_turns_are_called_cpu_bound() -> anyhow::Result<()> {
+fn threads_that_compute_in_turns_wait_for_the_gil() -> anyhow::Result<()> {
     judge("gthread-cpu").map(drop)
 }
 
@@ -138,11 +134,8 @@ fn a_cpu_quota_that_bites_is_named_and_nothing_else_is_blamed_for_it() -> anyhow
 
 #[test]
 #[ignore = "make live; make test replays its recording"]
-fn quick_requests_behind_long_ones_are_found_to_wait() -> anyhow::Result<()> {
-    let Some(judged) = judge("sync-short-behind-long")? else { return Ok(()) };
-    let finding = present(&judged, "short-behind-long");
-    assert!(finding.is_some_and(|one| one.sentence.starts_with("GET /fast/")), "{}", judged.text());
-    Ok(())
+fn quick_requests_wait_for_long_ones_that_sleep() -> anyhow::Result<()> {
+    judge("sync-short-behind-long").map(drop)
 }
 
 #[test]

@@ -176,7 +176,7 @@ fn the_deb_installs_with_dpkg_works_and_leaves_nothing_when_removed() -> anyhow:
     let verified = succeed(&mut machine.command(&["dpkg", "--verify", "wsgi-trace"]))?;
     assert!(!verified.contains("/usr/bin"), "{verified}");
     let completed = machine.command(&["bash", "-c", COMPLETE]).output()?;
-    assert_eq!(String::from_utf8_lossy(&completed.stdout).trim(), "slots-exhausted", "{completed:?}");
+    assert_eq!(String::from_utf8_lossy(&completed.stdout).trim(), "sleeping", "{completed:?}");
     let files = succeed(&mut machine.command(&["dpkg", "-L", "wsgi-trace"]))?;
     succeed(&mut machine.command(&["dpkg", "--purge", "wsgi-trace"]))?;
     for file in files.lines().filter(|file| file.contains("wsgi-trace")) {
@@ -185,10 +185,10 @@ fn the_deb_installs_with_dpkg_works_and_leaves_nothing_when_removed() -> anyhow:
     Ok(())
 }
 
-/// What bash offers after `wsgi-trace report --fail-on slots`.
+/// What bash offers after `wsgi-trace report --fail-on sleep`.
 const COMPLETE: &str = "source /usr/share/bash-completion/completions/wsgi-trace
-COMP_WORDS=(wsgi-trace report --fail-on slots); COMP_CWORD=3
-$(complete -p wsgi-trace | sed 's/.*-F \\([^ ]*\\).*/\\1/') wsgi-trace slots --fail-on; printf '%s\\n' \"${COMPREPLY[@]}\"";
+COMP_WORDS=(wsgi-trace report --fail-on sleep); COMP_CWORD=3
+$(complete -p wsgi-trace | sed 's/.*-F \\([^ ]*\\).*/\\1/') wsgi-trace sleep --fail-on; printf '%s\\n' \"${COMPREPLY[@]}\"";
 
 #[test]
 #[ignore = "make dist-test"]

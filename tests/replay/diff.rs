@@ -58,7 +58,7 @@ fn healthy_and_exhausted_server_under_other_loads_get_no_verdict_but_the_new_fin
         .collect();
     ensure!(found["comparable"] == false && reasons.contains(&"mix"), "{reasons:?}");
     let findings = found["findings"].as_array().context("no findings")?;
-    let is_new = |row: &&Value| row["id"] == "slots-exhausted" && row["what"] == "new";
+    let is_new = |row: &&Value| row["id"] == "sleeping" && row["what"] == "new";
     ensure!(findings.iter().any(|row| is_new(&row)), "{findings:?}");
     let text = wsgi_trace(&["diff", &a, &b])?.stdout;
     ensure!(text.contains("Not comparable as a whole: different mix of endpoints"), "{text}");

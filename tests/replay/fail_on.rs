@@ -17,12 +17,11 @@ fn report(recording: &str, options: &[&str]) -> anyhow::Result<Outcome> {
 #[test]
 fn a_finding_that_is_present_ends_with_nine_after_the_same_report() -> anyhow::Result<()> {
     let plain = report("gthread-exhausted.wtrace", &["--format", "json"])?;
-    let gate =
-        report("gthread-exhausted.wtrace", &["--format", "json", "--fail-on", "herd,slots-exhausted"])?;
+    let gate = report("gthread-exhausted.wtrace", &["--format", "json", "--fail-on", "herd,sleeping"])?;
     assert_eq!((plain.status.code(), gate.status.code()), (Some(0), Some(9)), "{}", gate.stderr);
     assert!(plain.stdout == gate.stdout && plain.stdout.starts_with('{'), "the reports differ");
     assert!(plain.stderr.is_empty(), "{}", plain.stderr);
-    assert!(gate.stderr.contains("wsgi-trace: --fail-on: slots-exhausted is present"), "{}", gate.stderr);
+    assert!(gate.stderr.contains("wsgi-trace: --fail-on: sleeping is present"), "{}", gate.stderr);
     Ok(())
 }
 
@@ -40,7 +39,7 @@ fn an_undecided_finding_does_not_fail_and_is_said_with_its_reason() -> anyhow::R
     assert!(gate.stderr.contains("--fail-on: undecided, so no failure: "), "{}", gate.stderr);
     // Findings with one reason are said together.
     let said = |group: &str| {
-        group.contains("short-behind-long") && group.ends_with("(no request was seen and 10 are needed)")
+        group.contains("sleeping") && group.ends_with("(no request was seen and 10 are needed)")
     };
     assert!(gate.stderr.trim_end().split("; ").any(said), "{}", gate.stderr);
     Ok(())

@@ -191,7 +191,7 @@ fn a_fleet_without_differences_has_no_outlier_and_no_change() -> anyhow::Result<
     let first = changes.first().context("nothing to change")?;
     assert_eq!(
         (&first["service"], &first["finding"], &first["setting_option"], &first["hosts"]),
-        (&Value::from("till"), &Value::from("slots-exhausted"), &Value::from("--threads"), &Value::from(12)),
+        (&Value::from("till"), &Value::from("sleeping"), &Value::from("--threads"), &Value::from(12)),
         "{first}"
     );
     // So is what was covered: each service, host and day.

@@ -177,7 +177,7 @@ fn a_report_says_what_its_advice_would_bring_where_somebody_asks() -> anyhow::Re
     ensure!(first.contains("by simulation"), "{text}");
     ensure!(text == report("sync-forecast", &["--forecast"])?, "not the same twice");
     let found: Value = serde_json::from_str(&report("sync-forecast", &["--forecast", "--format", "json"])?)?;
-    let forecasts = &outlook(&found, "slots-exhausted")?["forecasts"];
+    let forecasts = &outlook(&found, "sleeping")?["forecasts"];
     let forecast = forecasts.as_array().and_then(|all| all.first()).context("no forecast")?;
     ensure!(forecast["effect"] == "shorter", "{forecast}");
     // With threads none waits: the longest sleep is 60 ms.
@@ -188,14 +188,14 @@ fn a_report_says_what_its_advice_would_bring_where_somebody_asks() -> anyhow::Re
         "{forecast}"
     );
     let unasked: Value = serde_json::from_str(&report("sync-forecast", &["--format", "json"])?)?;
-    ensure!(outlook(&unasked, "slots-exhausted")?.is_null(), "nobody asked");
+    ensure!(outlook(&unasked, "sleeping")?.is_null(), "nobody asked");
     Ok(())
 }
 
 #[test]
 fn a_report_says_why_it_has_no_forecast() -> anyhow::Result<()> {
     let found: Value = serde_json::from_str(&report("sync-exhausted", &["--forecast", "--format", "json"])?)?;
-    let of = outlook(&found, "slots-exhausted")?;
+    let of = outlook(&found, "sleeping")?;
     ensure!(of["forecasts"] == serde_json::json!([]), "{of}");
     ensure!(of["refusal"].as_str().is_some_and(|reason| reason.contains("completed requests")), "{of}");
     Ok(())

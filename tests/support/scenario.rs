@@ -48,12 +48,26 @@ pub enum Verdict {
     First(&'static str, &'static [&'static str]),
     /// One of the first list is present and the costliest; of the two lists alone others may be.
     OneOf(&'static [&'static str], &'static [&'static str]),
+    /// Nothing is wrong, and this is what requests usually do.
+    Usual(&'static str),
     /// Nothing is wrong.
     Healthy,
     /// Nothing can be said: there is no traffic.
     Undecided,
     /// Nothing is found, and most checks cannot be made.
     Unsaid,
+}
+
+impl Verdict {
+    /// Whether it calls for this finding, or allows it.
+    pub fn names(&self, id: &str) -> bool {
+        match self {
+            Self::First(first, others) => *first == id || others.contains(&id),
+            Self::OneOf(firsts, others) => firsts.contains(&id) || others.contains(&id),
+            Self::Usual(usual) => *usual == id,
+            Self::Healthy | Self::Undecided | Self::Unsaid => false,
+        }
+    }
 }
 
 /// One situation.

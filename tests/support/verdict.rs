@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use anyhow::bail;
-use profiler_core::finding::{self, Answer, Finding, Thresholds};
+use profiler_core::finding::{Answer, Finding, Thresholds};
 use profiler_core::model::Snapshot;
 use profiler_core::verdict;
 use wsgi_trace::report::escape::Charset;
@@ -19,6 +19,8 @@ use crate::scenario::{Scenario, Verdict};
 
 /// Id of the finding that says that nothing is wrong.
 const HEALTHY: &str = "healthy";
+/// Id of the finding about others that have the CPU.
+const CPU_TAKEN: &str = "cpu-taken";
 
 /// A recording, judged.
 #[derive(Clone, Debug)]
@@ -67,13 +69,15 @@ impl Judged {
     ///
     /// Where the first finding is another one, or one is present that has no place there; with the report.
     pub fn must_be(&self, scenario: &Scenario) -> anyhow::Result<()> {
-        // The rules alone: what other programs do to a live server is the verdict's to say.
-        let findings = finding::evaluate(&self.snapshot, &Thresholds::default());
-        let present: Vec<&str> = findings
+        // What other programs do to a live server is nothing that a scenario can call for.
+        let is_of_others = |id: &str| id == CPU_TAKEN && !scenario.verdict.names(CPU_TAKEN);
+        let present: Vec<&str> = self
+            .findings
             .iter()
-            .filter(|finding| finding.answer == Answer::Present)
+            .filter(|finding| finding.answer == Answer::Present && !is_of_others(finding.id))
             .map(|finding| finding.id)
             .collect();
+        let is_usual = |id: &str| self.findings.iter().any(|one| one.id == id && one.answer == Answer::Usual);
         let right = match scenario.verdict {
             Verdict::First(first, others) => present
                 .split_first()
@@ -82,6 +86,7 @@ impl Judged {
                 present.first().is_some_and(|found| firsts.contains(found))
                     && present.iter().all(|id| firsts.contains(id) || others.contains(id))
             }
+            Verdict::Usual(id) => is_usual(id) && present.iter().all(|other| *other == HEALTHY),
             Verdict::Healthy => present == [HEALTHY],
             Verdict::Undecided | Verdict::Unsaid => present.is_empty(),
         };

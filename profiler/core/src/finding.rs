@@ -1,50 +1,25 @@
-//! Verdicts: pure rules over a snapshot, one file each.
+//! Findings: what can be wrong with a server, one file each.
 //!
-//! In: a [`Snapshot`] and the [`Thresholds`]. Out: one [`Finding`] per rule, with one of three answers. A
-//! finding without evidence does not exist. To add one: its file with a `RULE`, its page under
-//! `docs/findings/`, its limits in the table of [`threshold`], its line in [`RULES`].
+//! In: a [`Snapshot`] and the [`Thresholds`]. Out: one [`Finding`] per rule, with one of four answers. Most are
+//! patterns over leaves of chains ([`leaf`]): each leaf belongs to the first that matches, or is said without
+//! a name. The others are about failures, and about what leaves cannot tell. To add one: its file with a
+//! `RULE`, its page under `docs/findings/`, its limits in the table of [`threshold`], its line in [`RULES`].
 
-mod accept_queue;
-mod agree;
-mod back_end;
 mod back_end_connections;
 mod back_end_slower;
 mod backlog_too_small;
 pub mod basis;
-mod cause;
 mod clients_leave;
-mod computing_line;
-mod cpu_bound;
-mod cpu_throttled;
 mod descriptor_limit;
-pub mod follows;
-mod free;
-mod full;
 mod full_beside_free;
-mod gil;
-mod gil_contention;
-mod gil_convoy;
-mod gil_not_released;
-mod gil_starvation;
-mod gil_threads;
 mod healthy;
 mod herd;
-mod idle_connections;
 mod ill_worker;
-mod imbalance;
 mod keep_alive_race;
-mod loop_blocked;
-mod loop_line;
-mod loop_saturated;
-mod name_lookups;
+pub mod leaf;
+pub mod load;
 pub mod outlook;
-mod own_locks;
 mod server_errors;
-mod short_behind_long;
-mod sized;
-mod slots_exhausted;
-mod slow_clients;
-mod sums;
 pub mod threshold;
 mod words;
 mod worker_timeouts;
@@ -59,19 +34,21 @@ mod property;
 
 use crate::fact::Attached;
 use crate::model::Snapshot;
+use crate::model::chain::LeafTime;
 use crate::server::advice::{Advice, Change, Move, Sizes, act, say};
 use crate::server::{self, site::Site};
 use basis::{Basis, NextStep, Outcome, Undecided};
-use follows::Follows;
 use outlook::Outlook;
-pub use sums::is_request_time;
 pub use threshold::Thresholds;
+pub(crate) use words::ratio;
 
 /// A rule's answer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     /// It is so.
     Present,
+    /// Requests do so themselves, and nobody waits for another because of it: it accuses nobody.
+    Usual,
     /// It is not so.
     Absent,
     /// It cannot be said, and why.
@@ -82,12 +59,13 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// Its place in every list: present ones first, then undecided, then absent.
+    /// Its place in every list: present ones first, then usual, then undecided, then absent.
     pub const fn rank(&self) -> u8 {
         match self {
             Self::Present => 0,
-            Self::Undecided { .. } => 1,
-            Self::Absent => 2,
+            Self::Usual => 1,
+            Self::Undecided { .. } => 2,
+            Self::Absent => 3,
         }
     }
 }
@@ -125,13 +103,6 @@ pub struct Finding {
     pub advice: String,
     /// The same as data: what to do, with the settings that it changes.
     pub steps: Advice,
-    /// The finding that is its cause; `None`: no measured time says that there is one.
-    pub follows: Option<Follows>,
-    /// The finding whose advice comes first: this one's would change the same setting the other way, or only
-    /// points there.
-    pub yields_to: Option<&'static str>,
-    /// Endpoints that the advice would have apart from the others, by method and route.
-    pub apart: Vec<String>,
     /// What its advice would bring; `None`: nobody simulated it, or it changes nothing that could be.
     pub outlook: Option<Outlook>,
 }
@@ -168,6 +139,8 @@ pub fn is_notice(id: &str) -> bool {
 /// How a rule judges.
 #[derive(Clone, Copy, Debug)]
 pub enum Judge {
+    /// By leaves of chains: whether one is of this finding.
+    Leaves(fn(&LeafTime) -> bool),
     /// From the snapshot alone.
     Measured(fn(&Basis<'_>) -> Outcome),
     /// From what the other rules said.
@@ -191,81 +164,73 @@ pub struct Rule {
     pub judge: Judge,
 }
 
-/// Every rule, in the order of the catalogue.
+/// Every rule, in the order of the catalogue. Of those about leaves the first that matches has a leaf.
 pub const RULES: &[Rule] = &[
-    slots_exhausted::RULE,
-    slow_clients::RULE,
-    idle_connections::RULE,
-    loop_blocked::RULE,
-    loop_saturated::RULE,
-    back_end::RULE,
-    back_end_connections::RULE,
-    back_end_slower::RULE,
-    name_lookups::RULE,
-    own_locks::RULE,
-    cpu_bound::RULE,
-    cpu_throttled::RULE,
-    gil_contention::RULE,
-    gil_starvation::RULE,
-    gil_not_released::RULE,
-    gil_convoy::RULE,
-    gil_threads::RULE,
-    short_behind_long::RULE,
-    herd::RULE,
-    accept_queue::RULE,
-    backlog_too_small::RULE,
-    descriptor_limit::RULE,
+    leaf::loop_blocked::RULE,
+    leaf::gil_not_released::RULE,
+    leaf::gil_contention::RULE,
+    leaf::cpu_throttled::RULE,
+    leaf::cpu_taken::RULE,
+    leaf::spinning_thread::RULE,
+    leaf::cpu_bound::RULE,
+    leaf::back_end::RULE,
+    leaf::name_lookups::RULE,
+    leaf::child_process::RULE,
+    leaf::slow_file::RULE,
+    leaf::file_lock::RULE,
+    leaf::full_pipe::RULE,
+    leaf::sleeping::RULE,
+    leaf::stood_still::RULE,
+    leaf::lock_not_released::RULE,
+    leaf::nobody_serves::RULE,
+    leaf::idle_connections::RULE,
+    leaf::slow_clients::RULE,
+    leaf::lasting_connections::RULE,
     server_errors::RULE,
     worker_timeouts::RULE,
     clients_leave::RULE,
     keep_alive_race::RULE,
-    imbalance::RULE,
+    backlog_too_small::RULE,
+    descriptor_limit::RULE,
+    back_end_connections::RULE,
+    back_end_slower::RULE,
     full_beside_free::RULE,
     ill_worker::RULE,
+    herd::RULE,
     workers_replaced::RULE,
     healthy::RULE,
 ];
 
-/// What every rule says: the present ones first, the costliest of them on top, then the undecided, then the
-/// absent.
-pub fn evaluate(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
-    let basis = Basis::new(snapshot, thresholds);
-    let mut findings = Vec::with_capacity(RULES.len());
-    for rule in RULES {
-        if let Judge::Measured(judge) = rule.judge {
-            findings.push(finding(rule, &basis, measured(rule, &basis, judge)));
-        }
-    }
-    let mut summaries = Vec::new();
-    for rule in RULES {
-        if let Judge::Summary(judge) = rule.judge {
-            summaries.push(finding(rule, &basis, judge(&basis, &findings)));
-        }
-    }
-    agree::reconcile(&mut findings, basis::served_ns(basis.phases()));
-    follows::find(&basis, &mut findings);
-    findings.append(&mut summaries);
-    // The sort is stable: equals stay in the order of the catalogue.
-    // What is not present costs nothing.
+/// What the rules say that rest on the snapshot alone.
+pub fn measured(basis: &Basis<'_>) -> Vec<Finding> {
+    let judged = RULES.iter().filter_map(|rule| match rule.judge {
+        Judge::Measured(judge) => Some(finding(rule, basis, outcome(rule, basis, judge))),
+        _ => None,
+    });
+    judged.collect()
+}
+
+/// What the rules say that rest on what all others, `findings`, said.
+pub fn summaries(basis: &Basis<'_>, findings: &[Finding]) -> Vec<Finding> {
+    let judged = RULES.iter().filter_map(|rule| match rule.judge {
+        Judge::Summary(judge) => Some(finding(rule, basis, judge(basis, findings))),
+        _ => None,
+    });
+    judged.collect()
+}
+
+/// Orders findings: present ones first, the costliest on top; equals as in the catalogue.
+pub fn order(findings: &mut [Finding]) {
     findings.sort_by_key(|finding| (finding.answer.rank(), std::cmp::Reverse(finding.cost_ns)));
-    findings
 }
 
 /// Whether a run in light mode has what a rule rests on.
 type Tells = fn(&Snapshot) -> bool;
 
-/// The rules that are judged in light mode, where the run has what they rest on.
+/// The measured rules that are judged in light mode, where the run has what they rest on.
 const JUDGED_IN_LIGHT: &[(&str, Tells)] = &[
-    (cpu_throttled::RULE.id, |_| true),
     (backlog_too_small::RULE.id, |snapshot| snapshot.sockets.listeners.iter().any(|one| one.queue.is_some())),
     (server_errors::RULE.id, |_| true),
-    (gil_contention::RULE.id, |_| true),
-    (gil_starvation::RULE.id, |_| true),
-    (gil_not_released::RULE.id, |_| true),
-    (gil_convoy::RULE.id, |_| true),
-    (gil_threads::RULE.id, |_| true),
-    (slots_exhausted::RULE.id, tells_slots),
-    (slow_clients::RULE.id, tells_slots),
     (clients_leave::RULE.id, tells_ends),
     (keep_alive_race::RULE.id, tells_ends),
     (worker_timeouts::RULE.id, tells_ends),
@@ -276,17 +241,10 @@ fn tells_ends(snapshot: &Snapshot) -> bool {
     snapshot.dropped.not_measured.is_none()
 }
 
-fn tells_slots(snapshot: &Snapshot) -> bool {
-    snapshot.slots.not_measured.is_none()
-}
-
 /// Why a rule is not judged in light mode.
 fn not_judged(rule: &Rule, snapshot: &Snapshot) -> String {
     let dropped = &snapshot.dropped;
     let reason = match rule.id {
-        id if [slots_exhausted::RULE.id, slow_clients::RULE.id].contains(&id) => {
-            snapshot.slots.not_measured.as_deref()
-        }
         id if id == descriptor_limit::RULE.id => dropped.accepts_not_measured.as_deref(),
         id if [clients_leave::RULE.id, keep_alive_race::RULE.id, worker_timeouts::RULE.id].contains(&id) => {
             dropped.not_measured.as_deref()
@@ -297,7 +255,7 @@ fn not_judged(rule: &Rule, snapshot: &Snapshot) -> String {
 }
 
 /// In light mode only what rests on no system call can be judged.
-fn measured(rule: &Rule, basis: &Basis<'_>, judge: fn(&Basis<'_>) -> Outcome) -> Outcome {
+fn outcome(rule: &Rule, basis: &Basis<'_>, judge: fn(&Basis<'_>) -> Outcome) -> Outcome {
     let snapshot = basis.snapshot;
     let is_told = || JUDGED_IN_LIGHT.iter().any(|(id, is_told)| *id == rule.id && is_told(snapshot));
     if snapshot.attached.is_light() && !is_told() {
@@ -307,12 +265,24 @@ fn measured(rule: &Rule, basis: &Basis<'_>, judge: fn(&Basis<'_>) -> Outcome) ->
             evidence: Vec::new(),
         });
     }
-    let outcome = judge(basis).and_then(|verdict| sums::possible(rule.id, basis, verdict));
-    if rule.id.starts_with("gil-") {
-        outcome.and_then(|verdict| gil::of_all(basis, verdict))
-    } else {
-        outcome
+    judge(basis).and_then(possible)
+}
+
+/// Clocks of several threads are read one after the other, and windows are cut in the middle of waits.
+const TOLERANCE: f64 = 1.05;
+
+/// The verdict, where its cost is no more than what it is a part of.
+fn possible(verdict: basis::Verdict) -> Outcome {
+    let whole_ns = verdict.whole_ns.unwrap_or(u64::MAX);
+    if verdict.cost_ns as f64 > whole_ns as f64 * TOLERANCE {
+        return Err(Undecided {
+            reason: "its numbers contradict one another (its cost is more than the time it is a part of)"
+                .to_owned(),
+            next_step: "Please report it with a recording (wsgi-trace record).",
+            evidence: verdict.evidence,
+        });
     }
+    Ok(basis::Verdict { cost_ns: verdict.cost_ns.min(whole_ns), ..verdict })
 }
 
 /// Turns a rule's outcome into a finding.
@@ -321,43 +291,27 @@ fn finding(rule: &Rule, basis: &Basis<'_>, outcome: Outcome) -> Finding {
     let id = rule.id;
     match outcome {
         Ok(verdict) => {
-            let mut evidence = verdict.evidence;
-            let mut sentence = verdict.sentence;
-            if basis.snapshot.coverage.losses.any() {
-                let lost = basis.lost_ratio();
-                evidence.push(basis::explains("records_lost_ratio", lost));
-                let remark = loss_remark(lost);
-                let worth_saying = lost == 0.0 || lost >= basis.thresholds.lost_said_min_ratio;
-                // Where there is no room, the evidence and the top of the report say it.
-                if worth_saying {
-                    add_where_room(&mut sentence, &remark);
-                }
-            }
-            sentence.push('.');
             let (answer, cost_ns, advice) = if verdict.present {
-                let advice = free::without_more(id, basis, advice(rule, basis, verdict.next_step));
-                let advice = sized::with_numbers(id, basis, advice);
-                let advice = within_cores(advice, basis.snapshot);
-                (Answer::Present, verdict.cost_ns, with_price(advice, basis.snapshot))
+                let advice = advice(rule, basis, verdict.next_step);
+                (Answer::Present, verdict.cost_ns, priced(advice, basis.snapshot))
             } else {
                 (Answer::Absent, 0, Advice::default())
             };
-            let exemplars = verdict.exemplars;
-            Finding {
+            let mut finding = Finding {
                 id,
                 answer,
-                sentence,
+                sentence: verdict.sentence,
                 cost_ns,
-                evidence,
+                evidence: verdict.evidence,
                 count,
-                exemplars,
+                exemplars: verdict.exemplars,
                 advice: advice.to_string(),
                 steps: advice,
-                follows: None,
-                yields_to: None,
-                apart: verdict.apart,
                 outlook: None,
-            }
+            };
+            remark_losses(basis, &mut finding);
+            finding.sentence.push('.');
+            finding
         }
         Err(undecided) => {
             let next_step = match undecided.next_step.trim_end_matches('.') {
@@ -374,12 +328,22 @@ fn finding(rule: &Rule, basis: &Basis<'_>, outcome: Outcome) -> Finding {
                 exemplars: Vec::new(),
                 advice: next_step.to_string(),
                 steps: next_step,
-                follows: None,
-                yields_to: None,
-                apart: Vec::new(),
                 outlook: None,
             }
         }
+    }
+}
+
+/// Says of losses that they were, in the evidence, and in a sentence without its full stop where it has room.
+fn remark_losses(basis: &Basis<'_>, finding: &mut Finding) {
+    if !basis.snapshot.coverage.losses.any() {
+        return;
+    }
+    let lost = basis.lost_ratio();
+    finding.evidence.push(basis::explains("records_lost_ratio", lost));
+    // Where there is no room, the evidence and the top of the report say it.
+    if lost == 0.0 || lost >= basis.thresholds.lost_said_min_ratio {
+        add_where_room(&mut finding.sentence, &loss_remark(lost));
     }
 }
 
@@ -390,6 +354,11 @@ fn loss_remark(lost_ratio: f64) -> String {
     } else {
         " (with an incomplete recording)".to_owned()
     }
+}
+
+/// The same within what there is, and with what it costs.
+pub(crate) fn priced(advice: Advice, snapshot: &Snapshot) -> Advice {
+    with_price(within_cores(advice, snapshot), snapshot)
 }
 
 /// The same without what is at its limit already: as many processes as there are cores.

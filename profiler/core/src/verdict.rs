@@ -10,16 +10,20 @@
 mod advice;
 mod cause;
 mod failed;
-mod symptoms;
+mod sized;
+mod slots;
 mod waiting;
 
-use crate::finding::{self, Answer, Finding, Thresholds};
+use crate::finding::basis::{Basis, decides};
+use crate::finding::leaf::{self, Accused};
+use crate::finding::{self, Answer, Evidence, Finding, Thresholds, ratio};
 use crate::model::Snapshot;
 use crate::model::chain::{LeafKind, NotFollowed};
 use crate::server::advice::Advice;
 
 pub use cause::Cause;
 pub use failed::Failed;
+use waiting::Inflicted;
 
 closed_list! {
     /// What kind of sentence a verdict is.
@@ -97,46 +101,100 @@ impl Verdict {
     }
 }
 
-/// What every rule says, worst first, without advice that the verdict makes useless.
+/// What every rule says, worst first: those about leaves as the verdict has it.
 pub fn findings(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
-    let mut findings = finding::evaluate(snapshot, thresholds);
-    symptoms::yield_to(&of(snapshot, &findings), &mut findings);
-    // The sort is stable: who is healthy no longer stands behind what is present.
-    findings.sort_by_key(|finding| finding.answer.rank());
+    let basis = Basis::new(snapshot, thresholds);
+    let mut findings = finding::measured(&basis);
+    findings.extend(leaf::findings(&basis, &accused(&basis, &findings)));
+    findings.extend(finding::summaries(&basis, &findings));
+    finding::order(&mut findings);
     findings
 }
 
 /// What stands behind this window's waiting, as far as its leaves and `findings` say.
 pub fn of(snapshot: &Snapshot, findings: &[Finding]) -> Verdict {
-    let failed = failed::all(findings);
-    let has_failed = failed.iter().any(|failed| failed.is_behind_wait);
-    let inflicted = waiting::inflicted(&snapshot.chains, has_failed);
-    let mut verdict = match inflicted {
-        Some(verdict) if !failed::outweigh(&failed, &verdict) => verdict,
-        _ if !failed.is_empty() => Verdict {
-            causes: waiting::behind_failures(&snapshot.chains).into_iter().collect(),
-            ..Verdict::new(Pattern::Failures)
-        },
-        _ => without_inflicted(snapshot, findings),
+    let thresholds = Thresholds::default();
+    let basis = Basis::new(snapshot, &thresholds);
+    let judged = judged(&basis, findings);
+    let mut verdict = match judged.pattern {
+        Pattern::Healthy => healthy(findings),
+        _ => judged,
     };
-    verdict.failed = failed;
+    verdict.failed = failed::all(findings);
     verdict.inflicted_ns = waiting::inflicted_ns(&snapshot.chains);
     verdict.is_nobody_served = snapshot.requests.completed == 0 && !verdict.causes.is_empty();
-    let (advice, finding) = advice::of(snapshot, findings, &verdict);
+    let (advice, finding) = advice::of(&basis, findings, &verdict);
     Verdict { advice, finding, ..verdict }
 }
 
-/// Where requests did not wait for one another.
-fn without_inflicted(snapshot: &Snapshot, findings: &[Finding]) -> Verdict {
-    let requests = &snapshot.requests;
-    if requests.completed == 0 && requests.open.count == 0 && snapshot.chains.request_ns == 0 {
-        return Verdict::new(Pattern::NoRequests);
+/// Pattern and causes, as leaves and the rules about failures say.
+fn judged(basis: &Basis<'_>, findings: &[Finding]) -> Verdict {
+    let failed = failed::all(findings);
+    let has_failed = failed.iter().any(|failed| failed.is_behind_wait);
+    let inflicted = Inflicted::of(basis, has_failed).and_then(|inflicted| inflicted.verdict());
+    match inflicted {
+        Some(verdict) if !failed::outweigh(&failed, &verdict) => verdict,
+        _ if !failed.is_empty() => Verdict {
+            causes: waiting::behind_failures(basis).into_iter().collect(),
+            ..Verdict::new(Pattern::Failures)
+        },
+        _ => without_inflicted(basis),
     }
-    waiting::slowest(snapshot)
-        .or_else(|| waiting::usual(&snapshot.chains))
-        .unwrap_or_else(|| healthy(findings))
 }
 
+/// Where requests did not wait for one another.
+fn without_inflicted(basis: &Basis<'_>) -> Verdict {
+    let (requests, chains) = (&basis.snapshot.requests, &basis.snapshot.chains);
+    if requests.completed == 0 && requests.open.count == 0 && chains.request_ns == 0 {
+        return Verdict::new(Pattern::NoRequests);
+    }
+    waiting::slowest(basis)
+        .or_else(|| waiting::usual(basis))
+        .unwrap_or_else(|| Verdict::new(Pattern::Healthy))
+}
+
+/// What is accused: what the verdict names, and other causes that prevent much of the same waiting.
+fn accused(basis: &Basis<'_>, findings: &[Finding]) -> Vec<Accused> {
+    let verdict = judged(basis, findings);
+    let is_alone = verdict.pattern == Pattern::Failures && !failed::are_behind_wait(findings);
+    if !verdict.pattern.is_wrong() || is_alone {
+        return Vec::new();
+    }
+    let is_of_few = matches!(verdict.pattern, Pattern::Slowest | Pattern::Failures);
+    let others = if is_of_few { None } else { Inflicted::of(basis, true) };
+    let others = others.map_or_else(Vec::new, |inflicted| inflicted.causes());
+    let mut all: Vec<Accused> = Vec::new();
+    for cause in verdict.causes.iter().chain(&others) {
+        let Some(rule) = cause.time(&basis.snapshot.chains).and_then(leaf::rule_of) else { continue };
+        if all.iter().any(|one| one.id == rule.id) {
+            continue;
+        }
+        all.push(Accused {
+            id: rule.id,
+            cost_ns: if is_of_few { cause.held_ns } else { cause.inflicted_ns },
+            longest_ns: cause.longest_ns,
+            endpoint: cause.endpoint.unwrap_or(0),
+            decided: decided_by(basis, verdict.pattern, cause),
+            prevented_ns: cause.prevented_ns,
+            advice: advice::of_cause(basis, cause),
+        });
+    }
+    all
+}
+
+/// What decided that a cause is accused.
+fn decided_by(basis: &Basis<'_>, pattern: Pattern, cause: &Cause) -> Evidence {
+    let (limits, whole_ns) = (basis.thresholds, basis.snapshot.chains.request_ns);
+    match pattern {
+        Pattern::Slowest => waiting::unusual_ratio(basis),
+        Pattern::Failures => {
+            decides("behind_failures_ratio", ratio(cause.held_ns, whole_ns), limits.usual_min_ratio)
+        }
+        _ => waiting::inflicted_ratio(basis),
+    }
+}
+
+/// Nothing is wrong; whether that is certain the rule says.
 fn healthy(findings: &[Finding]) -> Verdict {
     let healthy = findings.iter().find(|finding| finding.id == "healthy");
     match healthy.map(|finding| &finding.answer) {

@@ -70,7 +70,7 @@ mod tests {
     fn what_is_above_its_limit_begins_a_trace_and_what_is_not_known_does_not() {
         let p99 = Condition::P99(500);
         let queue = Condition::Queue(10);
-        let finding = Condition::Finding("slots-exhausted");
+        let finding = Condition::Finding("sleeping");
         let all = [p99.clone(), queue.clone(), finding.clone()];
         let seen =
             |p99_ns, queue, findings: &[&'static str]| Seen { p99_ns, queue, findings: findings.to_vec() };
@@ -79,8 +79,8 @@ mod tests {
             (seen(Some(500), Some(9), &["cpu-bound"]), None),
             (seen(Some(501), None, &[]), Some(&p99)),
             (seen(None, Some(10), &[]), Some(&queue)),
-            (seen(None, None, &["cpu-bound", "slots-exhausted"]), Some(&finding)),
-            (seen(Some(501), Some(10), &["slots-exhausted"]), Some(&p99)),
+            (seen(None, None, &["cpu-bound", "sleeping"]), Some(&finding)),
+            (seen(Some(501), Some(10), &["sleeping"]), Some(&p99)),
         ] {
             assert_eq!(met(&all, &seen), expected, "{seen:?}");
             assert_eq!(met(&[], &seen), None);

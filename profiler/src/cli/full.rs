@@ -23,7 +23,7 @@ pub struct FullTraces {
     ///
     /// Several are separated by commas. p99: the 99th percentile of the requests that ended in the last 10
     /// seconds is above this, of 20 requests or more. queue: as many connections wait for accept. A finding:
-    /// it is present in the last window; light mode judges slots-exhausted, slow-clients, backlog-too-small,
+    /// it is present in the last window; light mode judges sleeping, slow-clients, backlog-too-small,
     /// descriptor-limit, clients-leave, keep-alive-race, worker-timeouts, gil-contention, gil-starvation,
     /// gil-threads, gil-not-released, cpu-throttled and server-errors.
     #[arg(long = "full-when", value_name = "CONDITION", value_delimiter = ',', help_heading = FULL_TRACES)]
@@ -115,7 +115,7 @@ mod tests {
             ("p99=500ms", Ok(Condition::P99(500_000_000))),
             (" p99=2s ", Ok(Condition::P99(2_000_000_000))),
             ("queue=10", Ok(Condition::Queue(10))),
-            ("slots-exhausted", Ok(Condition::Finding("slots-exhausted"))),
+            ("sleeping", Ok(Condition::Finding("sleeping"))),
             ("p99=500", Err(ConditionError::P99(duration::DurationError::Unit))),
             ("queue=0", Err(ConditionError::Queue)),
             ("queue=many", Err(ConditionError::Queue)),

@@ -29,7 +29,7 @@ Examples:
   sudo wsgi-trace --port 8000 --with-front-end   and the nginx or Apache before it
   sudo wsgi-trace record --pid 4242 --duration 1m -o incident.wtrace
   wsgi-trace report incident.wtrace              the same report, later or elsewhere, without root
-  wsgi-trace report load-test.wtrace --fail-on slots-exhausted,herd   exit code 9 if either is there
+  wsgi-trace report load-test.wtrace --fail-on sleeping,herd   exit code 9 if either is there
   sudo wsgi-trace top --pid 4242                 watch it live
   wsgi-trace list                                which WSGI servers run here
 

@@ -156,12 +156,12 @@ fn findings_to_fail_on_are_a_list_that_may_be_given_again_for_traces_and_reports
 
 #[test]
 fn an_unknown_finding_is_refused_with_all_that_are_known_and_the_closest() {
-    let error = parse("wsgi-trace report f --fail-on slot-exhausted").expect_err("no such finding");
+    let error = parse("wsgi-trace report f --fail-on sleepin").expect_err("no such finding");
     let text = error.to_string();
     for rule in profiler_core::finding::RULES.iter().filter(|rule| rule.id != "healthy") {
         assert!(text.contains(rule.id), "{text}");
     }
-    assert!(text.contains("any, ") && text.contains("similar value exists: 'slots-exhausted'"), "{text}");
+    assert!(text.contains("any, ") && text.contains("similar value exists: 'sleeping'"), "{text}");
     // A server that is well is nothing to fail on.
     assert_eq!(refusal("wsgi-trace report f --fail-on healthy"), ErrorKind::InvalidValue);
     assert_eq!(refusal("wsgi-trace report f --fail-on herd,,any"), ErrorKind::InvalidValue);

@@ -25,7 +25,7 @@ mod tests {
     fn each_shell_completes_commands_and_ids_of_findings() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let script = script(shell);
-            for word in ["record", "explain", "fail-on", "slots-exhausted", "ndjson"] {
+            for word in ["record", "explain", "fail-on", "sleeping", "ndjson"] {
                 assert!(script.contains(word), "{shell}: {word}");
             }
         }
@@ -33,11 +33,11 @@ mod tests {
 
     #[test]
     fn bash_completes_after_a_subcommand() {
-        let ask = "COMP_WORDS=(wsgi-trace report --fail-on slots); COMP_CWORD=3
-            $(complete -p wsgi-trace | sed 's/.*-F \\([^ ]*\\).*/\\1/') wsgi-trace slots --fail-on
+        let ask = "COMP_WORDS=(wsgi-trace report --fail-on sleep); COMP_CWORD=3
+            $(complete -p wsgi-trace | sed 's/.*-F \\([^ ]*\\).*/\\1/') wsgi-trace sleep --fail-on
             printf '%s' \"${COMPREPLY[@]}\"";
         let bash =
             std::process::Command::new("bash").arg("-c").arg(script(Shell::Bash) + ask).output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&bash.stdout), "slots-exhausted", "{bash:?}");
+        assert_eq!(String::from_utf8_lossy(&bash.stdout), "sleeping", "{bash:?}");
     }
 }

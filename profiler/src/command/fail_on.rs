@@ -49,7 +49,7 @@ fn judge(selectors: &[Selector], findings: &[Finding]) -> Verdict {
     for finding in findings.iter().filter(|finding| selectors.iter().any(|one| one.covers(finding.id))) {
         match &finding.answer {
             Answer::Present => present.push(finding.id),
-            Answer::Absent => {}
+            Answer::Usual | Answer::Absent => {}
             Answer::Undecided { reason } => match undecided.iter_mut().find(|(other, _)| other == reason) {
                 Some((_, ids)) => ids.push(finding.id),
                 None => undecided.push((reason, vec![finding.id])),
@@ -91,9 +91,6 @@ mod tests {
             exemplars: Vec::new(),
             advice: String::new(),
             steps: Advice::default(),
-            follows: None,
-            yields_to: None,
-            apart: Vec::new(),
             outlook: None,
         }
     }

@@ -295,14 +295,14 @@ mod tests {
             ),
             answer(
                 "what-to-change",
-                json!([change("till", "slots-exhausted", 9.0), change("shop", "back-end", 2.0)]),
+                json!([change("till", "sleeping", 9.0), change("shop", "back-end", 2.0)]),
             ),
         ];
         let list = all(&answers);
         assert_eq!(list.len(), 2, "{list:?}");
         assert_eq!(
             list[0].advice,
-            "On each host, raise --threads to 8 (now 4); wsgi-trace explain slots-exhausted."
+            "On each host, raise --threads to 8 (now 4); wsgi-trace explain sleeping."
         );
         assert!(list[1].sentence.starts_with("Service shop: back-end cost 2.0 s"), "{list:?}");
     }

@@ -123,10 +123,7 @@ pub(crate) fn healthy() -> (Snapshot, Vec<Finding>) {
         ];
         report.gil.waits = Some(Box::new(gil_waits()));
     }
-    (
-        snapshot,
-        vec![healthy_present(), absent("slots-exhausted"), absent("slow-clients"), backend_undecided()],
-    )
+    (snapshot, vec![healthy_present(), absent("sleeping"), absent("slow-clients"), backend_undecided()])
 }
 
 /// A server with every thread taken for a third of the window.
@@ -235,7 +232,7 @@ pub(super) fn lossy() -> (Snapshot, Vec<Finding>) {
     for request in &mut snapshot.requests.slowest {
         request.seen.lossy = true;
     }
-    findings.retain(|finding| finding.id == "slots-exhausted");
+    findings.retain(|finding| finding.id == "sleeping");
     (snapshot, findings)
 }
 

@@ -5,7 +5,7 @@
 use std::cmp::Reverse;
 
 use profiler_core::fact::Attached;
-use profiler_core::finding::{Finding, is_notice};
+use profiler_core::finding::{Answer, Finding, is_notice};
 use profiler_core::model::capacity::Doing;
 use profiler_core::model::request::Request;
 use profiler_core::model::{Endpoint, Snapshot};
@@ -53,7 +53,7 @@ pub(crate) fn is_wrong(id: &str) -> bool {
     id != HEALTHY && !is_notice(id)
 }
 
-/// Findings in the order of every report: present ones by cost, then undecided, then absent; equals as they
+/// Findings in the order of every report: present ones by cost, then usual, undecided, absent; equals as they
 /// came.
 pub(crate) fn worst_first(findings: &[Finding]) -> Vec<&Finding> {
     let mut ordered: Vec<&Finding> = findings.iter().collect();
@@ -74,10 +74,10 @@ fn first_sentence(text: &str) -> &str {
     text.split(". ").next().unwrap_or_default().trim_end_matches('.')
 }
 
-/// Where a finding comes from, in words; `None`: it stands by itself.
-pub(crate) fn follows(finding: &Finding) -> Option<String> {
-    let follows = finding.follows?;
-    Some(format!("{:.0} % of it from {}", follows.share * 100.0, follows.from))
+/// Those that are present, the costliest first; that nothing is wrong is none of them.
+pub(crate) fn present(findings: &[Finding]) -> Vec<&Finding> {
+    let is_meant = |finding: &&Finding| finding.answer == Answer::Present && finding.id != HEALTHY;
+    worst_first(findings).into_iter().filter(is_meant).collect()
 }
 
 /// Endpoints by the time spent in them, longest first.

@@ -88,7 +88,7 @@ fn asks(at: usize, finding: &Finding, snapshot: &Snapshot) -> Vec<Asks> {
     }
     let numbered = (1..).zip(finding.steps.alternatives());
     let asks = numbered.filter_map(|(number, alternative)| {
-        let changes = asked(&alternative, &finding.apart, snapshot)?;
+        let changes = asked(&alternative, snapshot)?;
         let words = changes.iter().map(|change| change.words.as_str()).collect::<Vec<_>>().join(" ");
         Some(Asks { finding: at, alternative: number, words, changes })
     });
@@ -96,18 +96,12 @@ fn asks(at: usize, finding: &Finding, snapshot: &Snapshot) -> Vec<Asks> {
 }
 
 /// What one alternative changes; `None`: something that no simulation knows, or nothing.
-fn asked(alternative: &Alternative<'_>, apart: &[String], snapshot: &Snapshot) -> Option<Vec<Resized>> {
+fn asked(alternative: &Alternative<'_>, snapshot: &Snapshot) -> Option<Vec<Resized>> {
     let arranged = |words: String, asked: Asked| Resized { words, asked, present: None };
     if !alternative.arrangements.is_empty() {
         let each = alternative.arrangements.iter().map(|arrangement| match arrangement {
             Arrangement::BufferingProxy => {
                 Some(arranged("a proxy that buffers".to_owned(), Asked::Plain(Change::Proxy)))
-            }
-            Arrangement::OwnServer => {
-                let (first, rest) = apart.split_first()?;
-                let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-                let words = format!("{first}{more} in a server of its own");
-                Some(arranged(words, Asked::Apart(apart.to_vec())))
             }
         });
         return each.collect();
@@ -251,22 +245,13 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_and_a_server_of_its_own_are_forecast_where_it_is_known_for_what() {
-        let mut finding = finding(
-            Advice::first(act("put a proxy there").arranging(Arrangement::BufferingProxy))
-                .then(act("serve it apart").arranging(Arrangement::OwnServer)),
-        );
-        finding.apart = vec!["GET /b".to_owned()];
-        let found = outlook(&pairs(), finding.clone());
+    fn a_proxy_is_forecast() {
+        let finding = finding(act("put a proxy there").arranging(Arrangement::BufferingProxy).into());
+        let found = outlook(&pairs(), finding);
         let Some(Outlook::Forecasts(found)) = found else { panic!("{found:?}") };
         let shown: Vec<(&str, Effect)> =
             found.iter().map(|one| (one.change.as_str(), one.effect())).collect();
-        let apart = ("GET /b in a server of its own", Effect::Shorter);
-        assert_eq!(shown, [("a proxy that buffers", Effect::None), apart]);
-        // An endpoint that is not there cannot go anywhere.
-        finding.apart = vec!["GET /c".to_owned()];
-        let found = outlook(&pairs(), finding);
-        assert!(matches!(&found, Some(Outlook::Forecasts(found)) if found.len() == 1), "{found:?}");
+        assert_eq!(shown, [("a proxy that buffers", Effect::None)]);
     }
 
     #[test]

@@ -83,8 +83,6 @@ pub enum Asked {
     /// Endpoints that this pattern matches go to a server of their own, with so many processes and threads if
     /// they are named.
     Split(String, Option<Slots>),
-    /// These endpoints go to a server of their own, as large as the other.
-    Apart(Vec<String>),
 }
 
 /// What is asked.
@@ -281,14 +279,10 @@ pub(super) fn resolved(
                 return Err(WhatIfError::SplitThreads);
             }
             Asked::Split(pattern, slots) => {
-                let split = Change::Split { endpoints: endpoints(&[pattern], load)?, slots: *slots };
+                let split = Change::Split { endpoints: endpoints(pattern, load)?, slots: *slots };
                 let has_threads = slots.is_some_and(|(_, threads)| threads > 1);
                 let class = (is_sync && has_threads).then_some(Change::Class(Class::Pool));
                 class.into_iter().chain([split]).collect()
-            }
-            Asked::Apart(names) => {
-                let names: Vec<&String> = names.iter().collect();
-                vec![Change::Split { endpoints: endpoints(&names, load)?, slots: None }]
             }
         };
         Ok((words.clone(), changes))
@@ -306,16 +300,15 @@ fn back_end(name: &str, load: &Load) -> Result<usize, WhatIfError> {
 /// Endpoints named in an error.
 const MAX_NAMED: usize = 5;
 
-/// The endpoints that one of these patterns matches: some, and not all.
-fn endpoints(patterns: &[&String], load: &Load) -> Result<Vec<usize>, WhatIfError> {
-    let is_meant = |name: &str| patterns.iter().any(|pattern| matches(pattern, name));
-    let matching = load.endpoints.iter().enumerate().filter(|(_, name)| is_meant(name));
+/// The endpoints that a pattern matches: some, and not all.
+fn endpoints(pattern: &str, load: &Load) -> Result<Vec<usize>, WhatIfError> {
+    let matching = load.endpoints.iter().enumerate().filter(|(_, name)| matches(pattern, name));
     let found: Vec<usize> = matching.map(|(number, _)| number).collect();
     if found.is_empty() || found.len() == load.endpoints.len() {
         let named: Vec<&str> = load.endpoints.iter().take(MAX_NAMED).map(String::as_str).collect();
         let more = if load.endpoints.len() > MAX_NAMED { ", and more" } else { "" };
         return Err(WhatIfError::Split {
-            pattern: patterns.iter().map(|pattern| pattern.as_str()).collect::<Vec<_>>().join(", "),
+            pattern: pattern.to_owned(),
             found: if found.is_empty() { "none" } else { "all" },
             known: format!("{}{more}", named.join(", ")),
         });

@@ -1,4 +1,4 @@
-//! Findings about event loops: one that is held, and one that has no time left.
+//! Findings about event loops: one that is held.
 //!
 //! In: servers whose application blocks their loop. Out: cases. It blocks by sleeping, so that the machine's
 //! cores are not what is short.
@@ -6,15 +6,11 @@
 use wsgi_trace_test_support::server::gevent::GunicornGevent;
 use wsgi_trace_test_support::server::uvicorn::{Application, Uvicorn};
 
-use crate::case::{Case, Seen, between, load, same};
+use crate::case::{Case, Seen, load, same};
 
 const BLOCKING: &[&[&str]] = &[&["--clients=1", "--routes=/block/60"], QUICK];
 const SLEEPING: &[&[&str]] = &[&["--clients=1", "--routes=/sleep/60"], QUICK];
 const QUICK: &[&str] = &["--clients=3", "--think-ms=10", "--routes=/fast"];
-const OFTEN: &[&[&str]] = &[&["--clients=12", "--think-ms=50", "--routes=/block/10"]];
-
-/// How long the loop is blocked each time.
-const BLOCKED_SECONDS: f64 = 0.01;
 
 fn uvicorn(workers: usize) -> Uvicorn {
     Uvicorn { application: Application::Asgi, workers }
@@ -22,13 +18,6 @@ fn uvicorn(workers: usize) -> Uvicorn {
 
 fn gevent(workers: usize) -> GunicornGevent {
     GunicornGevent { workers }
-}
-
-/// What requests took beyond their own work, by the clients' clock, is what they waited for the loop.
-fn waited(seen: &Seen) -> anyhow::Result<()> {
-    let all_ns: u64 = seen.sent.iter().map(|sent| sent.end_ns.saturating_sub(sent.sent_ns)).sum();
-    let waited = all_ns as f64 / 1e9 - seen.sent.len() as f64 * BLOCKED_SECONDS;
-    between("request-seconds waited", seen.cost()?, (waited * 0.7, waited))
 }
 
 /// No other request could be served while one of those that block was.
@@ -53,19 +42,5 @@ crate::cases! {
         sick: load(gevent(1), BLOCKING),
         well: load(gevent(1), SLEEPING),
         witness: one_loop,
-    };
-    #[ignore = "make live"]
-    a_full_loop_of_uvicorn => Case {
-        finding: "loop-saturated",
-        sick: load(uvicorn(1), OFTEN),
-        well: load(uvicorn(8), OFTEN),
-        witness: waited,
-    };
-    #[ignore = "make live"]
-    a_full_loop_of_gevent => Case {
-        finding: "loop-saturated",
-        sick: load(gevent(1), OFTEN),
-        well: load(gevent(8), OFTEN),
-        witness: waited,
     };
 }

@@ -2,20 +2,14 @@
 //!
 //! In: servers whose settings share connections out badly. Out: cases.
 
-use std::collections::BTreeMap;
-
 use wsgi_trace_test_support::gunicorn::{Settings, Version};
-use wsgi_trace_test_support::server::further::Further;
 use wsgi_trace_test_support::server::uvicorn::{Application, Uvicorn};
 use wsgi_trace_test_support::server::uwsgi::Uwsgi;
-use wsgi_trace_test_support::server::waitress::Waitress;
 
 use crate::case::{Case, Seen, between, load, plan, same};
 
 /// Each worker has a listener of its own.
 const OWN: &[&str] = &["--reuse-port"];
-const FOUR_SLEEPERS: &[&[&str]] = &[&["--clients=4", "--routes=/truth/sleep/200"]];
-const TWELVE_SLEEPERS: &[&[&str]] = &[&["--clients=12", "--routes=/truth/sleep/500"]];
 const THREE_SLEEPERS: &[&[&str]] = &[&["--clients=3", "--routes=/truth/sleep/100"]];
 /// A loop that is free takes all connections that came while it was blocked, before others are free.
 const BURSTS: &[&str] = &["--at-once", "6", "get:/block/100:60"];
@@ -26,8 +20,6 @@ const CROWD: &[&[&str]] = &[&["--clients=30", "--routes=/truth/sleep/50"]];
 /// seconds after the first.
 const IMPATIENT_CROWD: &[&[&str]] = &[&["--clients=30", "--timeout=3", "--routes=/truth/sleep/50"]];
 const TRICKLE: &[&[&str]] = &[&["--clients=2", "--think-ms=5", "--routes=/fast"]];
-/// Ten connections are kept, and say nothing for a while after each request.
-const KEPT: &[&[&str]] = &[&["--clients=16", "--keep-alive=100", "--think-ms=250", "--routes=/fast"]];
 
 fn sync(workers: usize) -> Settings {
     Settings::sync(Version::V27, workers)
@@ -60,39 +52,7 @@ fn behind_others(seen: &Seen) -> anyhow::Result<()> {
     between("request-seconds waited", seen.cost()?, (0.0, waited))
 }
 
-/// Time in the queue is that of the clients whose first answer came late, by their own clocks.
-fn stood(seen: &Seen) -> anyhow::Result<()> {
-    let answered = seen.sent.iter().filter(|sent| sent.status.is_some());
-    let all_ns: u64 = answered.map(|sent| sent.first_byte_ns.saturating_sub(sent.sent_ns)).sum();
-    let all = all_ns as f64 / 1e9;
-    between("request-seconds in the queue", seen.cost()?, (all * 0.9, all))
-}
-
-/// The server's log says which worker served each connection.
-fn uneven(seen: &Seen) -> anyhow::Result<()> {
-    let mut served: BTreeMap<Option<u32>, u32> = BTreeMap::new();
-    for line in seen.server.log(seen.sent.len())? {
-        *served.entry(line.pid).or_default() += 1;
-    }
-    let most = served.values().copied().max().unwrap_or(0);
-    same("connections of one worker", seen.figure("most_connections_count")?, f64::from(most))
-}
-
 crate::cases! {
-    #[ignore = "make live"]
-    accept_queue_of_gunicorn_with_a_listener_for_each_worker => Case {
-        finding: "accept-queue",
-        sick: load(sync(6).with(OWN), FOUR_SLEEPERS),
-        well: load(sync(6), FOUR_SLEEPERS),
-        witness: waited,
-    };
-    #[ignore = "make live"]
-    accept_queue_of_waitress_at_its_limit_of_connections => Case {
-        finding: "accept-queue",
-        sick: load(Further { server: Waitress { threads: 4 }, arguments: &["--connection-limit=6"] }, KEPT),
-        well: load(Waitress { threads: 4 }, KEPT),
-        witness: stood,
-    };
     backlog_of_gunicorn => Case {
         finding: "backlog-too-small",
         sick: load(sync(1).with(&["--backlog=4"]), IMPATIENT_CROWD),
@@ -119,13 +79,6 @@ crate::cases! {
         sick: load(Uwsgi::new(8, 1), TRICKLE),
         well: load(Uwsgi::new(8, 1).with(&["--thunder-lock"]), TRICKLE),
         witness: woken,
-    };
-    #[ignore = "make live"]
-    imbalance_of_gunicorn_with_a_listener_for_each_worker => Case {
-        finding: "imbalance",
-        sick: load(sync(32).with(OWN), TWELVE_SLEEPERS),
-        well: load(sync(32), TWELVE_SLEEPERS),
-        witness: uneven,
     };
     #[ignore = "make live"]
     full_beside_free_of_gunicorn_whose_workers_accept_more_than_they_serve => Case {

@@ -199,35 +199,7 @@ fn compare_slots(
     let between_ns = head_ns * light.requests.len() as u64;
     let bound_ns = (theirs_ns as f64 * SUM_RATIO) as u64 + between_ns + not_shown_ns;
     ensure!(ours_ns.abs_diff(theirs_ns) <= bound_ns, "{about}: busy for {ours_ns} ns, {theirs_ns} ns");
-    let (start_ns, end_ns) = (full.number("/window/start_ns")?, full.number("/window/end_ns")?);
-    let apart_ratio = bound_ns as f64 / (end_ns - start_ns) as f64;
-    for id in ["slots-exhausted", "slow-clients"] {
-        let (ours, theirs) = (light.finding(id)?, full.finding(id)?);
-        ensure!(answer_alike(ours, theirs, apart_ratio), "{about}: {id}: {ours}\n{theirs}");
-    }
     Ok(())
-}
-
-/// Two findings answer alike; or a limit lies between their figures, which are no further apart than what
-/// they are made of.
-fn answer_alike(ours: &serde_json::Value, theirs: &serde_json::Value, apart_ratio: f64) -> bool {
-    let figures = |finding: &serde_json::Value| -> Vec<(String, f64, Option<f64>)> {
-        let rows = finding["evidence"].as_array().into_iter().flatten();
-        let row = |row: &serde_json::Value| {
-            Some((row["name"].as_str()?.to_owned(), row["value"].as_f64()?, row["threshold"].as_f64()))
-        };
-        rows.filter_map(row).collect()
-    };
-    let theirs_by_name: BTreeMap<String, f64> =
-        figures(theirs).into_iter().map(|(name, figure, _)| (name, figure)).collect();
-    let parted: Vec<f64> = figures(ours)
-        .into_iter()
-        .filter_map(|(name, ours, limit)| Some((ours, *theirs_by_name.get(&name)?, limit?)))
-        .filter(|(ours, theirs, limit)| (ours >= limit) != (theirs >= limit))
-        .map(|(ours, theirs, _)| (ours - theirs).abs())
-        .collect();
-    ours["answer"] == theirs["answer"]
-        || !parted.is_empty() && parted.iter().all(|apart| *apart <= apart_ratio)
 }
 
 /// How long requests waited for back ends, in ns by port.

@@ -115,11 +115,6 @@ fn agrees(recipe: &dyn Recipe) -> anyhow::Result<()> {
     let locks = light.value("/gil/locks")?.as_array().context("no locks")?.iter();
     let waits_ns: u64 = locks.filter_map(|lock| lock.get("wait_ns")?.as_u64()).sum();
     ensure!(holders.0 == waits_ns, "who had it adds up to {}, waits to {waits_ns}", holders.0);
-    // `gil-threads` is a rate over the window, and the windows of the two are not equally long.
-    for id in ["gil-contention", "gil-starvation", "gil-not-released"] {
-        let answer = |traced: &Traced| traced.finding(id).map(|finding| finding.get("answer").cloned());
-        ensure!(answer(&light)? == answer(&full)?, "{id}: {:?}", light.finding(id));
-    }
     Ok(())
 }
 

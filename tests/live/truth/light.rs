@@ -106,7 +106,7 @@ fn requests_are_those_of_the_log(settings: &Settings, keep_alive: &str) -> anyho
     assert_eq!(traced.number("/losses/conservation/requests_broken")?, 0);
     assert_eq!(traced.number("/losses/conservation/slices_broken")?, 0);
     assert_eq!(traced.value("/tool/hooks")?, "light");
-    let unseen = traced.finding("idle-connections")?;
+    let unseen = traced.finding("herd")?;
     assert!(unseen.to_string().contains("light mode"), "{unseen}");
     assert_eq!(report_on(&traced.recording, "ndjson")?.stdout, traced.ndjson, "live and from the recording");
     Ok(())

@@ -35,31 +35,17 @@ fn nanoseconds(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn assert_present(traced: &Traced, id: &str, words: &str) -> anyhow::Result<()> {
-    let finding = traced.finding(id)?;
-    assert_eq!(
-        finding.get("answer").and_then(serde_json::Value::as_str),
-        Some("present"),
-        "{finding}\n{}",
-        traced.value("/losses")?
-    );
-    let sentence = finding.get("sentence").and_then(serde_json::Value::as_str).context("no sentence")?;
-    assert!(sentence.contains(words), "{sentence}");
-    Ok(())
-}
-
 fn held_ns(traced: &Traced, kind: &str) -> anyhow::Result<u64> {
     traced.number(&format!("/slots/held/{kind}_ns"))
 }
 
 /// A stall in a phase of `request`, which took `theirs_ns` by another clock, is charged to its client and to
-/// the slot, and found. Where the kernel did not show the thread's next switch, the wait around it is counted
+/// the slot. Where the kernel did not show the thread's next switch, the wait around it is counted
 /// as undecided, and is no stall.
 fn assert_charged(
     traced: &Traced,
     request: &TracedRequest,
     (phase, theirs_ns, clock): (&str, u64, &str),
-    words: &str,
 ) -> anyhow::Result<()> {
     let undecided_ns = traced.undecided_ns()?;
     let ours_ns = request.phase_ns(phase);
@@ -69,9 +55,6 @@ fn assert_charged(
     }
     assert_close(&format!("{phase} against {clock}"), ours_ns + unshown_ns, theirs_ns);
     assert_eq!(held_ns(traced, phase)?, ours_ns);
-    if unshown_ns < theirs_ns / 100 {
-        assert_present(traced, "slow-clients", words)?;
-    }
     Ok(())
 }
 
@@ -87,7 +70,7 @@ fn slow_body(settings: &Settings) -> anyhow::Result<()> {
     let traced = trace.end()?;
     let request = traced.under("/upload").next().context("the upload is missing")?;
     let stall = ("client_read_stall", sent.end_ns - sent.sent_ns, "the client's clock");
-    assert_charged(&traced, request, stall, "send their requests slowly")
+    assert_charged(&traced, request, stall)
 }
 
 #[test]
@@ -114,12 +97,7 @@ fn slow_reader(settings: &Settings) -> anyhow::Result<()> {
     let request = traced.under("/download").next().context("the download is missing")?;
     let logged_ns = log.first().context("no line")?.duration_us * 1000;
     assert!(request.total_ns <= sent.end_ns - sent.sent_ns);
-    assert_charged(
-        &traced,
-        request,
-        ("client_write_stall", logged_ns, "%(D)s"),
-        "read their responses slowly",
-    )
+    assert_charged(&traced, request, ("client_write_stall", logged_ns, "%(D)s"))
 }
 
 #[test]
@@ -153,7 +131,7 @@ fn the_linger_of_gunicorn_27_is_charged_to_the_slot() -> anyhow::Result<()> {
     assert_close("linger against the next client's wait", held_ns(&traced, "linger")?, waited_ns);
     let second = traced.under("/fast/2").next().context("the second request is missing")?;
     assert_close("accept_queue of the next client", second.phase_ns("accept_queue"), waited_ns);
-    assert_present(&traced, "idle-connections", "finished connections that the client had not closed")
+    Ok(())
 }
 
 #[test]
@@ -175,7 +153,7 @@ fn a_fresh_idle_connection_is_charged_to_the_slot() -> anyhow::Result<()> {
     assert_close("first_byte against the client's silence", held_ns(&traced, "first_byte")?, silent_ns);
     let request = traced.under("/fast/1").next().context("the request is missing")?;
     assert!(request.total_ns < 500_000_000, "the client's silence is no part of its request: {request:?}");
-    assert_present(&traced, "idle-connections", "fresh connections that had sent nothing")
+    Ok(())
 }
 
 fn in_flight_at_the_end(settings: &Settings) -> anyhow::Result<()> {

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::Clients::{self, Any, Dropping};
-use super::Verdict::{First, OneOf, Unsaid};
+use super::Verdict::{First, OneOf, Unsaid, Usual};
 use super::gunicorn::{gthread_1x4, gthread_1x4_with_tls, gthread_2x4, sync_1, sync_2_of_23};
 use super::others::{INTERLEAVED, LEAVING, gunicorn_gevent, lasting_loop, uvicorn, uwsgi_threads, waitress};
 use super::{Scenario, Verdict, scenario};
@@ -29,48 +29,54 @@ const fn light(
 
 /// Every situation.
 pub(super) const SCENARIOS: &[Scenario] = &[
-    light("light-gthread", "requests of all sorts on four threads", gthread_1x4, Any(INTERLEAVED), Unsaid),
+    light(
+        "light-gthread",
+        "requests of all sorts on four threads",
+        gthread_1x4,
+        Any(INTERLEAVED),
+        Usual("back-end"),
+    ),
     light(
         "light-gthread-exhausted",
         "one worker of four threads, twelve clients that want 100 ms of sleep each",
         gthread_1x4,
         Any(&["--clients=12", "--keep-alive=20", "--routes=/sleep/100"]),
-        First("slots-exhausted", &[]),
+        First("sleeping", &[]),
     ),
     light(
         "light-gthread-cpu",
         "three clients that keep threads of one interpreter computing: each turn of its lock is a wait",
         gthread_1x4,
         Any(&["--clients=3", "--keep-alive=20", "--routes=/truth/cpu/20=3,/truth/calls/5"]),
-        OneOf(&["gil-contention", "gil-threads"], &["slots-exhausted"]),
+        OneOf(&["gil-contention", "cpu-bound", "cpu-taken"], &[]),
     ),
     light(
         "light-slow-upload",
         "two clients that send a body of 3 kB at 1 kB/s, and quick ones",
         gthread_2x4,
         Any(&["--clients=2", "--think-ms=50", "--slow-bodies=2"]),
-        First("slow-clients", &[]),
+        Usual("slow-clients"),
     ),
     light(
         "light-slow-reader",
         "a client that takes 0.8 s to read 16 MB from one of two sync workers, and a quick one",
         sync_2_of_23,
         Any(&["--clients=1", "--think-ms=50", "--slow-readers=1", "--slow-read-seconds=0.8"]),
-        First("slow-clients", &["slots-exhausted", "short-behind-long"]),
+        Usual("slow-clients"),
     ),
     light(
         "light-dropped",
         "clients that leave, and answers that a sync worker cuts short",
         sync_1,
         Dropping(LEAVING),
-        First("clients-leave", &["slots-exhausted", "short-behind-long"]),
+        First("clients-leave", &["sleeping"]),
     ),
     light(
         "light-unix",
         "four threads at a UNIX socket, whose end no hook shows",
         gthread_1x4_at_a_unix_socket,
         Any(&["--clients=3", "--keep-alive=5", "--think-ms=30", "--routes=/fast,/backend,/sleep/5"]),
-        Unsaid,
+        Usual("back-end"),
     ),
     light(
         "light-tls",
@@ -84,14 +90,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "Waitress: the main thread reads and hands over to one of four",
         waitress,
         Any(&["--clients=3", "--keep-alive=5", "--think-ms=30", "--routes=/fast,/backend,/cpu,/sleep/5"]),
-        Unsaid,
+        Usual("back-end"),
     ),
     light(
         "light-uwsgi",
         "four threads of uWSGI that take turns to accept",
         uwsgi_threads,
         Any(&["--clients=3", "--think-ms=30", "--routes=/fast,/backend,/cpu,/sleep/5"]),
-        Unsaid,
+        Usual("back-end"),
     ),
     light(
         "light-gevent",
@@ -120,7 +126,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "two windows that follow one another, as in `serve`, while threads wait for a back end",
             gthread_2x4,
             Any(&["--clients=3", "--keep-alive=5", "--think-ms=30", "--routes=/truth/backend/40=3,/fast"]),
-            Unsaid,
+            Usual("back-end"),
         )
     },
     light(

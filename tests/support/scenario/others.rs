@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::Clients::{self, Any, Dropping};
-use super::Verdict::{First, Unsaid};
+use super::Verdict::{First, Unsaid, Usual};
 use super::gunicorn::sync_1;
 use super::{Scenario, scenario};
 use crate::gunicorn::{Settings, Version};
@@ -124,12 +124,12 @@ fn behind_nginx() -> Box<dyn Recipe> {
 
 const fn mixed(name: &'static str, about: &'static str, server: fn() -> Box<dyn Recipe>) -> Scenario {
     let window = Duration::from_millis(1_500);
-    Scenario { window, ..scenario(name, about, server, Any(INTERLEAVED), First("back-end", &[])) }
+    Scenario { window, ..scenario(name, about, server, Any(INTERLEAVED), Usual("back-end")) }
 }
 
 const fn seldom(name: &'static str, about: &'static str, server: fn() -> Box<dyn Recipe>) -> Scenario {
     let window = Duration::from_millis(1_200);
-    Scenario { window, ..scenario(name, about, server, Any(SELDOM), First("back-end", &[])) }
+    Scenario { window, ..scenario(name, about, server, Any(SELDOM), Usual("back-end")) }
 }
 
 fn lasting_threads() -> Box<dyn Recipe> {
@@ -163,16 +163,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario { clients: Any(SHORT), ..mixed("uwsgi-threads", "uWSGI with four threads", uwsgi_threads) },
     seldom("mod-wsgi-daemon", "mod_wsgi's daemon of five threads behind Apache", mod_wsgi_daemon),
-    Scenario {
-        // Apache's children wait for the next request of a connection.
-        verdict: First("idle-connections", &["back-end"]),
-        ..mixed("mod-wsgi-embedded", "mod_wsgi in Apache's own children", mod_wsgi_embedded)
-    },
+    Scenario { ..mixed("mod-wsgi-embedded", "mod_wsgi in Apache's own children", mod_wsgi_embedded) },
     seldom("nginx-gthread", "gunicorn behind nginx, both traced", behind_nginx),
     Scenario {
         clients: Dropping(LEAVING),
         // One worker: who comes behind a request that sleeps waits for it.
-        verdict: First("clients-leave", &["slots-exhausted", "short-behind-long"]),
+        verdict: First("clients-leave", &["sleeping"]),
         ..mixed("sync-dropped", "clients that leave, and answers that a sync worker cuts short", sync_1)
     },
     Scenario {

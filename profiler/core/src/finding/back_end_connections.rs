@@ -6,10 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use super::back_end::of_it_in;
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains, served_ns};
 use super::threshold::Thresholds;
-use super::words::{count, percent, ratio, request_seconds};
+use super::words::{count, of_it_in, percent, ratio, request_seconds};
 use super::{Evidence, Judge, Rule, add_where_room};
 use crate::model::Endpoint;
 use crate::model::round_trips::ToPort;
@@ -199,7 +198,9 @@ fn present(basis: &Basis<'_>, sum: &Sum<'_>) -> Verdict {
     }
     let exemplars = basis.exemplars(&[Phase::BackendWait]);
     let evidence = sum.evidence(basis);
-    Verdict { present: true, sentence, cost_ns: sum.set_up_ns, evidence, exemplars, ..Verdict::default() }
+    let whole_ns = Some(basis.phases().get(Phase::BackendWait));
+    let cost_ns = sum.set_up_ns;
+    Verdict { present: true, sentence, cost_ns, whole_ns, evidence, exemplars, ..Verdict::default() }
 }
 
 /// Whom a port is of.

@@ -5,10 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use super::back_end::endpoint_name;
 use super::back_end_connections::peer;
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
-use super::words::{count, duration, factor, percent, ratio};
+use super::words::{count, duration, endpoint_name, factor, percent, ratio};
 use super::{Evidence, Judge, Rule, add_where_room, has_room};
 use crate::model::Endpoint;
 use crate::model::over_time::{Stretch, Waits};
@@ -289,6 +288,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
             present: true,
             sentence: worst.sentence(basis),
             cost_ns: worst.more_ns(),
+            whole_ns: Some(basis.phases().get(Phase::BackendWait)),
             evidence,
             exemplars: basis.exemplars(&[Phase::BackendWait]),
             ..Verdict::default()

@@ -24,7 +24,7 @@ pub(super) const RULE: Rule = Rule {
             "raise the backlog that the server asks for in listen, and net.core.somaxconn if that is less",
         ))
         .then(say(
-            "where slots-exhausted is present too, more slots come first: a longer queue only bridges bursts",
+            "where requests also wait for a free worker, that comes first: a longer queue only bridges bursts",
         ))
     },
     judge: Judge::Measured(judge),

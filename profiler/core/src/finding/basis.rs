@@ -26,14 +26,15 @@ pub struct Verdict {
     pub sentence: String,
     /// Request time that it cost, in nanoseconds.
     pub cost_ns: u64,
+    /// The sum that its cost is a part of, in nanoseconds; `None`: it is of nothing that this window has a sum
+    /// of.
+    pub whole_ns: Option<u64>,
     /// What it rests on; the value that decides carries its threshold.
     pub evidence: Vec<Evidence>,
     /// Exemplar requests.
     pub exemplars: Vec<u64>,
     /// A next step that only these numbers can tell.
     pub next_step: Option<NextStep>,
-    /// Endpoints that are better served apart, by method and route.
-    pub apart: Vec<String>,
 }
 
 /// How a step that the numbers suggest goes with the advice for the server.
@@ -313,12 +314,12 @@ impl<'a> Basis<'a> {
 }
 
 /// Sum of some phases, in nanoseconds.
-pub(super) fn sum(phases: &Phases, wanted: &[Phase]) -> u64 {
+pub(crate) fn sum(phases: &Phases, wanted: &[Phase]) -> u64 {
     wanted.iter().fold(0, |total, phase| total.saturating_add(phases.get(*phase)))
 }
 
 /// Time a request waited to be taken: accept queue and pool.
-pub(super) fn waited_ns(phases: &Phases) -> u64 {
+pub(crate) fn waited_ns(phases: &Phases) -> u64 {
     sum(phases, &WAITING)
 }
 
@@ -327,13 +328,13 @@ pub(super) const WAITING: [Phase; 2] = [Phase::AcceptQueue, Phase::PoolWait];
 
 /// Time in which a request was served: everything but waiting to be taken, reading its head and the front
 /// end.
-pub(super) fn served_ns(phases: &Phases) -> u64 {
+pub(crate) fn served_ns(phases: &Phases) -> u64 {
     let before = [Phase::AcceptQueue, Phase::PoolWait, Phase::LoopWait, Phase::ReadHead, Phase::FrontEnd];
     phases.total_ns().saturating_sub(sum(phases, &before))
 }
 
 /// Evidence that decides.
-pub(super) const fn decides(name: &'static str, value: f64, threshold: f64) -> Evidence {
+pub(crate) const fn decides(name: &'static str, value: f64, threshold: f64) -> Evidence {
     Evidence { name, value, threshold: Some(threshold) }
 }
 

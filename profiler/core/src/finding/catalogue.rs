@@ -46,23 +46,14 @@ const KEYWORDS: [(&str, &[&str]); 6] = [
 ];
 
 /// Cases of findings, of which a server may have advice of its own.
-const CASES: [&str; 16] = [
-    "accept-queue/standing",
-    "back-end/often",
+const CASES: [&str; 7] = [
     "cpu-bound/cores",
-    "cpu-bound/others",
-    "cpu-bound/turns",
     "idle-connections/acceptor",
     "loop-blocked/computing",
-    "slots-exhausted/clients",
-    "slots-exhausted/computing",
-    "slots-exhausted/connections",
-    "slots-exhausted/cpu-short",
-    "slots-exhausted/one-worker",
-    "slots-exhausted/pool",
-    "slots-exhausted/pool-clients",
-    "slots-exhausted/waiting",
-    "verdict/heartbeat",
+    "more-slots",
+    "more-slots/one-worker",
+    "more-slots/pool",
+    "slow-file/heartbeat",
 ];
 
 /// Kinds of worker, of whatever server.

@@ -2,8 +2,9 @@
 //!
 //! In: a server and what happened. Out: a snapshot, and assertions on what a rule says of it.
 
-use super::{Answer, Finding, Thresholds, evaluate};
+use super::{Answer, Finding, Thresholds};
 use crate::fact::{CgroupCpu, ListenerWakes};
+use crate::model::chain::{Hops, Leaf, LeafKind, LeafTime};
 use crate::model::queue::Queue;
 use crate::model::slot::{Holding, Slot};
 use crate::model::{CgroupWindow, Endpoint, Listener, Process, Snapshot, Thread};
@@ -11,6 +12,8 @@ use crate::phase::{Phase, Phases};
 
 /// Nanoseconds.
 pub(super) const SECOND: u64 = 1_000_000_000;
+/// Nanoseconds.
+const MICROSECOND: u64 = 1_000;
 /// Nanoseconds.
 pub(super) const MILLISECOND: u64 = 1_000_000;
 
@@ -46,13 +49,26 @@ impl Scene {
         scene
     }
 
-    pub(super) fn requests(mut self, completed: u64) -> Self {
-        self.0.requests.completed = completed;
+    /// So many requests; each computes for a moment.
+    pub(super) fn requests(self, completed: u64) -> Self {
+        let mut scene = self.leaf(LeafKind::Computing, &[], MICROSECOND);
+        scene.0.requests.completed = completed;
+        scene
+    }
+
+    /// Time of requests in a phase, which nothing follows further.
+    pub(super) fn phase(mut self, phase: Phase, duration_ns: u64) -> Self {
+        self.0.requests.phases.add(phase, duration_ns);
         self
     }
 
-    pub(super) fn phase(mut self, phase: Phase, duration_ns: u64) -> Self {
-        self.0.requests.phases.add(phase, duration_ns);
+    /// Time of requests at a leaf, by this way; they are 20.
+    pub(super) fn leaf(mut self, kind: LeafKind, hops: &[Phase], held_ns: u64) -> Self {
+        let way = hops.iter().fold(Hops::default(), |way, hop| way.with(*hop).unwrap_or(way));
+        let (leaf, longest_ns) = (Leaf::of(kind), held_ns / 20);
+        let row = LeafTime { leaf, hops: way, requests: 20, longest_ns, ..LeafTime::of_nobody(held_ns) };
+        self.0.chains.request_ns += held_ns;
+        self.0.chains.leaves.push(row);
         self
     }
 
@@ -136,8 +152,8 @@ impl Scene {
         self
     }
 
-    pub(super) fn judge(self, id: &str) -> Finding {
-        let findings = evaluate(&self.0, &Thresholds::default());
+    pub(super) fn judge(&self, id: &str) -> Finding {
+        let findings = crate::verdict::findings(&self.0, &Thresholds::default());
         findings.into_iter().find(|finding| finding.id == id).expect("every rule gives a finding")
     }
 }

@@ -4,7 +4,7 @@
 //! In: waits beside a free worker, by listener. Out: a verdict whose cost is that time: a worker that had
 //! left such a connection in the queue would have had it served at once.
 
-use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
+use super::basis::{self, Basis, Outcome, Undecided, Verdict, decides, explains};
 use super::words::{count, duration, percent, ratio, request_seconds};
 use super::{Judge, Rule};
 use crate::model::Listener;
@@ -89,7 +89,17 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         duration(beside.waits.max_ns())
     );
     let exemplars = basis.exemplars(&[Phase::PoolWait, Phase::LoopWait]);
-    Ok(Verdict { present: true, sentence, cost_ns: waited_ns, evidence, exemplars, ..Verdict::default() })
+    // What a loop has accepted waits for that loop.
+    let whole_ns = basis::waited_ns(basis.phases()).saturating_add(basis.phases().get(Phase::LoopWait));
+    Ok(Verdict {
+        present: true,
+        sentence,
+        cost_ns: waited_ns,
+        whole_ns: Some(whole_ns),
+        evidence,
+        exemplars,
+        ..Verdict::default()
+    })
 }
 
 /// Slots of one worker, where no more requests were there at once and nothing else held slots: then none

@@ -3,27 +3,15 @@
 //! In: the other rules' findings, slots, CPU time. Out: a verdict without cost. Its headroom is an estimate:
 //! it takes further requests to look like these, and nothing else to want the slots and cores.
 
-use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains, sum, waited_ns};
+use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
 use super::server_errors::is_error;
 use super::words::{count, factor, percent, ratio};
 use super::{Answer, Evidence, Finding, Judge, Rule, is_notice};
 use crate::model::dropped::Cause;
-use crate::phase::Phase;
 use crate::server::advice::{Advice, say};
 
 /// Headroom beyond which the number would only pretend to be known.
 const HEADROOM_MAX_TIMES: f64 = 20.0;
-
-/// Phases that say that a request did not run, but not why, or that no rule has explained when this one is
-/// asked; beside waiting to be taken.
-const UNCLEAR: [Phase; 6] = [
-    Phase::LoopWait,
-    Phase::Unexplained,
-    Phase::LockWait,
-    Phase::ChildWait,
-    Phase::FileWait,
-    Phase::FaultWait,
-];
 
 /// Why connections are left without an answer by the server, where no other rule asks for it.
 const UNSERVED: [Cause; 7] = [
@@ -74,6 +62,17 @@ fn judge(basis: &Basis<'_>, others: &[Finding]) -> Outcome {
     }
     basis.require_window()?;
     basis.require_requests()?;
+    let limits = basis.thresholds;
+    let unclear_ns = basis.snapshot.chains.not_followed_ns();
+    let unclear = ratio(unclear_ns, basis.snapshot.chains.request_ns);
+    evidence.push(decides("unclear_ratio", unclear, limits.unclear_max_ratio));
+    if unclear > limits.unclear_max_ratio && basis.rate(unclear_ns) >= limits.cost_min_rate {
+        return Err(Undecided {
+            reason: format!("{} of request time was not followed to its end", percent(unclear)),
+            next_step: "See what was not followed, and why, under what requests waited for.",
+            evidence,
+        });
+    }
     let undecided = others.iter().filter(|f| matches!(f.answer, Answer::Undecided { .. })).count();
     evidence.push(explains("undecided_count", undecided as f64));
     if undecided > 0 && undecided * 2 >= others.len() {
@@ -85,20 +84,6 @@ fn judge(basis: &Basis<'_>, others: &[Finding]) -> Outcome {
     }
     failures(basis, &mut evidence)?;
     let unknown = statuses_unknown(basis, &mut evidence)?;
-    let unclear_ns = waited_ns(basis.phases()).saturating_add(sum(basis.phases(), &UNCLEAR));
-    let unclear = ratio(unclear_ns, basis.phases().total_ns());
-    let limits = basis.thresholds;
-    evidence.push(decides("unclear_ratio", unclear, limits.unclear_max_ratio));
-    if unclear > limits.unclear_max_ratio && basis.rate(unclear_ns) >= limits.cost_min_rate {
-        return Err(Undecided {
-            reason: format!(
-                "no finding explains where {} of request time went (waiting, or not known)",
-                percent(unclear)
-            ),
-            next_step: "See where request time went, and the slowest requests on the timeline.",
-            evidence,
-        });
-    }
     let used = resource_use(basis);
     let most = used.slots.max(used.cores).max(used.interpreters);
     evidence.push(decides("fullest_resource_ratio", most, limits.full_min_ratio));
@@ -220,7 +205,9 @@ fn resource_use(basis: &Basis<'_>) -> Use {
 
 #[cfg(test)]
 mod tests {
+    use crate::finding::Answer;
     use crate::finding::fixture::{SECOND, Scene};
+    use crate::model::chain::LeafKind;
     use crate::model::dropped::{Cause, Counted};
     use crate::phase::Phase;
 
@@ -228,7 +215,7 @@ mod tests {
         Scene::gunicorn("sync", 4, 10 * SECOND)
             .requests(1_240)
             .served_by_one()
-            .phase(Phase::Cpu, 2 * SECOND)
+            .leaf(LeafKind::Computing, &[], 2 * SECOND)
             .holding_request(4 * SECOND)
             .process(1, 2 * SECOND, 0)
             .throttled(0, 0)
@@ -259,24 +246,29 @@ mod tests {
 
     #[test]
     fn a_server_with_a_finding_is_not_healthy() {
-        scene().phase(Phase::BackendWait, 20 * SECOND).judge("healthy").assert_absent();
+        let waits = scene().leaf(LeafKind::BackEnd, &[Phase::PoolWait], 20 * SECOND);
+        waits.judge("back-end").assert_present();
+        waits.judge("healthy").assert_absent();
+        // What requests do themselves accuses nobody.
+        let usual = scene().leaf(LeafKind::BackEnd, &[], 20 * SECOND);
+        assert_eq!(usual.judge("back-end").answer, Answer::Usual);
+        usual.judge("healthy").assert_present();
     }
 
     #[test]
     fn a_full_server_with_an_undecided_check_is_not_called_healthy() {
         let full = scene().holding_request(35 * SECOND);
-        assert!(full.clone().judge("healthy").sentence.ends_with("there is no headroom left."));
+        assert!(full.judge("healthy").sentence.ends_with("there is no headroom left."));
         let mut blind = full;
-        blind.0.cgroups.clear();
+        blind.0.sockets.listeners[0].wakes = None;
         blind.judge("healthy").assert_undecided("the server is full (98 %), and 1 check is undecided");
     }
 
     #[test]
-    fn waits_that_no_finding_explains_are_undecided() {
-        for phase in [Phase::PoolWait, Phase::Unexplained] {
-            scene().phase(phase, 2 * SECOND).judge("healthy").assert_undecided("50 % of request time");
-            scene().phase(phase, SECOND / 2).judge("healthy").assert_present();
-        }
+    fn time_that_was_not_followed_is_undecided() {
+        let with = |ns| scene().leaf(LeafKind::NotFollowed, &[], ns).judge("healthy");
+        with(2 * SECOND).assert_undecided("50 % of request time");
+        with(SECOND / 9).assert_present();
     }
 
     #[test]

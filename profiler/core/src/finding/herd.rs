@@ -5,6 +5,7 @@
 //! it looked.
 
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
+use super::load::server_cpu_ns;
 use super::words::{count, factor, percent, ratio};
 use super::{Judge, Rule};
 use crate::model::Listener;
@@ -86,7 +87,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
     let sentence = format!("{each}; wasted wakeups took {took}");
-    Ok(Verdict { present: true, sentence, cost_ns: cpu_ns, evidence, ..Verdict::default() })
+    let whole_ns = Some(server_cpu_ns(basis));
+    Ok(Verdict { present: true, sentence, cost_ns: cpu_ns, whole_ns, evidence, ..Verdict::default() })
 }
 
 /// The listener that costs most; among equals the one to which most connections came.
@@ -94,12 +96,6 @@ fn most_in_vain(listeners: &[Listener]) -> Option<&Listener> {
     let measured = listeners.iter().filter(|listener| listener.wakes.is_some());
     measured
         .max_by_key(|listener| (listener.in_vain_cpu_ns(), listener.wakes.map_or(0, |wakes| wakes.arrivals)))
-}
-
-/// CPU time of all threads of the server, in nanoseconds.
-fn server_cpu_ns(basis: &Basis<'_>) -> u64 {
-    let threads = basis.snapshot.processes.iter().flat_map(|process| &process.threads);
-    threads.fold(0, |sum, thread| sum.saturating_add(thread.cpu_ns))
 }
 
 fn per_second(number: u64, window_ns: u64) -> f64 {

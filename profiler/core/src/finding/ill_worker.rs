@@ -5,9 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use super::back_end::endpoint_name;
 use super::basis::{Basis, NextStep, Outcome, Undecided, Verdict, decides, explains, served_ns};
-use super::words::{count, duration, factor, percent, ratio};
+use super::words::{count, duration, endpoint_name, factor, percent, ratio};
 use super::{Evidence, Judge, Rule, add_where_room};
 use crate::model::Endpoint;
 use crate::model::by_worker::{OfWorker, is_work, work_ns};
@@ -328,10 +327,10 @@ fn present(basis: &Basis<'_>, worst: &Beside<'_>, (workers, ill): (usize, usize)
         present: true,
         sentence,
         cost_ns: worst.surely_ns(),
+        whole_ns: Some(basis.phases().total_ns()),
         evidence,
         exemplars,
         next_step,
-        ..Verdict::default()
     }
 }
 

@@ -5,9 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::back_end::endpoint_name;
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains, served_ns};
-use super::words::{count, percent, ratio};
+use super::words::{count, endpoint_name, percent, ratio};
 use super::{Judge, Rule, add_where_room};
 use crate::model::Endpoint;
 use crate::server::advice::{Advice, act, say};
@@ -124,7 +123,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let cost_ns = failed.fold(0_u64, |sum, endpoint| sum.saturating_add(served_ns(&endpoint.phases)));
     let slowest = basis.snapshot.requests.slowest.iter().filter(|request| is_error(request.http.status));
     let exemplars = slowest.map(|request| request.id).take(EXEMPLARS).collect();
-    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, ..Verdict::default() })
+    let whole_ns = Some(basis.phases().total_ns());
+    Ok(Verdict { present: true, sentence, cost_ns, whole_ns, evidence, exemplars, ..Verdict::default() })
 }
 
 /// Endpoints that failed at least once, with all their requests, whatever these were answered.

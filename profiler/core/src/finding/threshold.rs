@@ -65,17 +65,10 @@ pub struct Threshold {
     pub unit: Unit,
     /// Its value.
     pub value: f64,
-    /// Ids of the rules that use it; empty: every rule.
+    /// Ids of the rules that use it; empty: it holds for all of them.
     pub rules: &'static [&'static str],
     /// Why this value.
     pub why: &'static str,
-}
-
-impl Threshold {
-    /// Whether the rule with this id uses it.
-    pub fn serves(&self, id: &str) -> bool {
-        self.rules.is_empty() || self.rules.contains(&id)
-    }
 }
 
 macro_rules! thresholds {
@@ -107,73 +100,20 @@ macro_rules! thresholds {
     };
 }
 
-/// Rules that judge slot-time held by something that is not work.
-const HELD: &[&str] = &["slow-clients", "idle-connections"];
+/// What limits of the verdict, and of the findings that it accuses, are named under: no rule of its own.
+pub const VERDICT: &str = "verdict";
 /// Rules that cannot speak without requests.
 const NEED_REQUESTS: &[&str] = &[
-    "slots-exhausted",
-    "accept-queue",
-    "back-end",
     "back-end-connections",
     "back-end-slower",
-    "name-lookups",
-    "own-locks",
-    "cpu-bound",
-    "cpu-throttled",
-    "gil-contention",
-    "gil-starvation",
-    "gil-not-released",
-    "gil-convoy",
-    "gil-threads",
-    "short-behind-long",
-    "loop-saturated",
-    "imbalance",
     "full-beside-free",
     "ill-worker",
     "server-errors",
     "healthy",
 ];
-/// Rules that ask whether the CPU is what is short; for `slots-exhausted` the answer changes the advice
-/// alone.
-const CPU_SHORT: &[&str] = &["slots-exhausted", "cpu-bound"];
-/// Rules that ask whether slots ran out. For those about the CPU it makes the line for them part of the cost.
-/// For those whose advice makes slots it decides whether more could help.
-const LINE: &[&str] = &[
-    "slots-exhausted",
-    "slow-clients",
-    "idle-connections",
-    "back-end",
-    "short-behind-long",
-    "imbalance",
-    "cpu-bound",
-    "cpu-throttled",
-    "gil-threads",
-    "own-locks",
-];
 /// Rules whose cost must be worth a person's time.
-const COSTLY: &[&str] = &[
-    "slots-exhausted",
-    "accept-queue",
-    "slow-clients",
-    "idle-connections",
-    "loop-blocked",
-    "loop-saturated",
-    "back-end",
-    "back-end-connections",
-    "back-end-slower",
-    "name-lookups",
-    "own-locks",
-    "gil-contention",
-    "gil-threads",
-    "cpu-bound",
-    "gil-starvation",
-    "gil-not-released",
-    "gil-convoy",
-    "imbalance",
-    "full-beside-free",
-    "ill-worker",
-    "healthy",
-];
+const COSTLY: &[&str] =
+    &["back-end-connections", "back-end-slower", "full-beside-free", "ill-worker", "healthy"];
 
 thresholds! {
     window_min_seconds: Seconds = 1.0, &[],
@@ -184,26 +124,34 @@ thresholds! {
         "Smaller losses are shown at the top of the report and in the evidence, but change no sentence.";
     requests_min_count: Requests = 10.0, NEED_REQUESTS,
         "With fewer requests, a single unusual one decides.";
+    waited_for_others_min_ratio: Ratio = 0.1, &[VERDICT],
+        "A tenth of request time is felt; less is seldom worth a night's work.";
+    waited_for_others_min_seconds: Seconds = 3.0, &[VERDICT],
+        "So much request time is worth a sentence, whatever each request waited.";
+    waited_for_others_min_count: Requests = 10.0, &[VERDICT],
+        "Of fewer requests a single unusual one decides.";
+    waited_for_others_each_min_milliseconds: Milliseconds = 10.0, &[VERDICT],
+        "Shorter waits are not noticed by anybody, however many they are.";
+    few_min_count: Requests = 3.0, &[VERDICT],
+        "Of the slowest requests, and of those that failed, there are few: three are no chance.";
+    named_min_ratio: Ratio = 0.5, &[VERDICT],
+        "From one half on, nothing else can be a larger cause.";
+    several_min_ratio: Ratio = 0.2, &[VERDICT],
+        "Of several causes, one that prevents less is not worth its place in the sentence.";
+    itself_min_times: Times = 2.0, &[VERDICT],
+        "Where requests do for twice as long themselves what others wait for, the waiting is not what makes them slow.";
+    slowest_min_times: Times = 5.0, &[VERDICT],
+        "A tail five times as long as the middle is another kind of request, or another moment.";
+    usual_min_ratio: Ratio = 0.1, &[VERDICT],
+        "Less than a tenth of request time cannot be what requests mostly do.";
     cost_min_rate: RequestSecondsPerSecond = 0.1, COSTLY,
         "Less than a tenth of a request (or slot) at any moment, on average: there is little to win.";
-    held_of_busy_min_ratio: Ratio = 0.10, HELD,
-        "A tenth of the time in which workers were busy is more than chance and network round trips explain.";
-    held_of_capacity_min_ratio: Ratio = 0.01, HELD,
-        "Less than a hundredth of all slots is not missed by anybody.";
-    acceptor_linger_min_ratio: Ratio = 0.10, &["idle-connections"],
+    acceptor_linger_min_ratio: Ratio = 0.10, &[VERDICT],
         "A worker that accepts nothing for a tenth of the time lets its clients wait, however many threads are free.";
-    exhausted_window_min_ratio: Ratio = 0.10, LINE,
+    exhausted_window_min_ratio: Ratio = 0.10, &[VERDICT],
         "Short moments with every slot (of the server, or of one worker) busy are normal; a tenth of the window is not.";
-    waited_request_min_ratio: Ratio = 0.05, &["slots-exhausted", "imbalance", "accept-queue", "full-beside-free"],
+    waited_request_min_ratio: Ratio = 0.05, &[VERDICT, "full-beside-free"],
         "Busy slots do no harm unless requests waited; a twentieth of their time is felt.";
-    loop_held_min_milliseconds: Milliseconds = 20.0, &["loop-blocked"],
-        "A loop that looks at what is ready every few milliseconds delays nobody noticeably; twenty are felt by every request that is ready.";
-    backend_served_min_ratio: Ratio = 0.50, &["back-end"],
-        "From one half on, no change inside the server can win as much as a faster back end.";
-    round_trips_min_count: Times = 10.0, &["back-end"],
-        "Ten questions in a request are seldom ten different ones.";
-    round_trips_endpoint_min_ratio: Ratio = 0.30, &["back-end"],
-        "Asking once saves most of what asking often takes: a third of an endpoint's time is worth that.";
     set_up_per_request_min_count: Connections = 0.5, &["back-end-connections"],
         "A pool connects now and then; a connection for every second request is a habit.";
     set_up_served_min_ratio: Ratio = 0.10, &["back-end-connections"],
@@ -212,46 +160,15 @@ thresholds! {
         "Back ends vary from moment to moment; twice as long for the same endpoint, and still so at the end, is a change.";
     settled_min_times: Times = 2.0, &["back-end-slower"],
         "Requests that began before the watch do not count, so those that wait shortly end first; what comes sooner after the beginning is no change.";
-    lookup_served_min_ratio: Ratio = 0.10, &["name-lookups"],
-        "Names seldom change: a tenth of service time for asking them again and again is lost.";
-    locks_served_min_ratio: Ratio = 0.25, &["own-locks"],
-        "Locks are waited for now and then; a quarter of service time is a line.";
-    gil_served_min_ratio: Ratio = 0.10, &["gil-contention", "cpu-bound", "short-behind-long"],
-        "Some waiting for the GIL comes with any use of threads; a tenth of service time is felt.";
-    gil_starver_min_ratio: Ratio = 0.50, &["gil-starvation"],
-        "From one half on, taking this one away helps more than anything done about all the others.";
-    gil_not_honoured_min_ratio: Ratio = 0.20, &["gil-not-released"],
-        "Below a fifth of the waits, more or fewer threads change more than finding the call that keeps the lock.";
-    gil_missed_min_ratio: Ratio = 0.50, &["gil-convoy"],
-        "Some that are woken always come too late; when it is every second one, waking is wasted.";
-    gil_waiting_min_count: Threads = 1.0, &["gil-threads", "slots-exhausted"],
-        "With one thread waiting at any moment, another thread only makes the queue longer.";
-    cpu_served_min_ratio: Ratio = 0.50, &["cpu-bound"],
-        "From one half on, CPU time (and the wait for it) is the largest part of service time.";
-    cpu_pressure_min_ratio: Ratio = 0.50, &["cpu-bound"],
+    cpu_pressure_min_ratio: Ratio = 0.50, &[VERDICT],
         "A worker that runs for half of the time doubles the time a random arrival takes; below it, being made of CPU time is no problem.";
-    cpu_slow_request_min_seconds: Seconds = 1.0, &["cpu-bound"],
-        "A person notices a request of a second even on an idle server.";
-    run_queue_of_cpu_min_ratio: Ratio = 0.30, CPU_SHORT,
+    run_queue_of_cpu_min_ratio: Ratio = 0.30, &[VERDICT],
         "When almost a third of the time in which Python wanted to run was spent waiting for a core, cores are short.";
-    throttled_window_min_ratio: Ratio = 0.02, &["cpu-throttled"],
-        "Two hundredths of the window stopped by the quota are already visible in the slowest requests.";
-    wait_of_service_min_times: Times = 3.0, &["short-behind-long"],
-        "A request that waits three times longer than it works is slow because of others.";
-    wait_mean_min_milliseconds: Milliseconds = 50.0, &["short-behind-long"],
-        "Shorter waits are not noticed by anybody.";
-    long_of_short_min_times: Times = 10.0, &["short-behind-long"],
-        "Requests of similar length queue fairly; a tenfold difference is what makes the short ones suffer.";
-    long_served_min_ratio: Ratio = 0.30, &["short-behind-long"],
-        "The long requests must hold a considerable part of the served time to be what others wait for.";
-    endpoint_min_count: Requests = 5.0, &["short-behind-long"],
-        "An endpoint with fewer requests has no typical wait.";
-    interpreter_full_min_ratio: Ratio = 0.80, CPU_SHORT,
-        "With four fifths of one core wanted by a process, its threads wait for one another: locks are then mostly the GIL.";
-    full_min_ratio: Ratio = 0.90,
-        &["slots-exhausted", "loop-saturated", "cpu-bound", "cpu-throttled", "gil-threads", "healthy"],
+    interpreter_full_min_ratio: Ratio = 0.80, &[VERDICT],
+        "With four fifths of one core wanted by a process, its threads wait for one another: more of them only wait as well.";
+    full_min_ratio: Ratio = 0.90, &[VERDICT, "healthy"],
         "What is used for nine tenths on average is full most of the time.";
-    connections_min_count: Connections = 20.0, &["herd", "imbalance"],
+    connections_min_count: Connections = 20.0, &["herd"],
         "A server to which so few connections come does not suffer from what each of them wakes.";
     woken_min_count: Threads = 1.5, &["herd"],
         "Each connection needs one; a little more than that are threads that looked at a bad moment.";
@@ -281,7 +198,7 @@ thresholds! {
         "People close pages and health checks do not wait; one in a hundred is more than that.";
     raced_min_count: Connections = 1.0, &["keep-alive-race"],
         "Each is a request that failed for no reason of its own.";
-    uneven_min_times: Times = 1.5, &["imbalance", "ill-worker"],
+    uneven_min_times: Times = 1.5, &["ill-worker"],
         "Half more than its fair share is more than chance gives one worker of many over a window.";
     ill_worker_min_times: Times = 2.0, &["ill-worker"],
         "Workers of one server run the same code: twice as long for the same endpoints is no chance.";
@@ -299,7 +216,7 @@ thresholds! {
         "A server replaces workers that end by force without any deploy; where half did, that may be all there was.";
     failed_max_ratio: Ratio = 0.05, &["healthy"],
         "With a twentieth of requests failing, nobody should be told that all is well, whatever they fail of.";
-    unread_max_ratio: Ratio = 0.50, &["short-behind-long", "server-errors", "healthy"],
+    unread_max_ratio: Ratio = 0.50, &["server-errors", "healthy"],
         "Where half of the requests or of their answers cannot be read, most may be errors, or any endpoint's.";
     unclear_max_ratio: Ratio = 0.25, &["healthy"],
         "With a quarter of request time in waits that no finding explains, nobody should be told that all is well.";

@@ -4,6 +4,7 @@
 //! harmless.
 
 use crate::fact::place::short_file;
+use crate::model::Endpoint;
 
 /// Seconds beyond which no number of this program is meant seriously.
 const MAX_SECONDS: u64 = 10_000_000;
@@ -102,6 +103,19 @@ pub(super) fn name(hostile: &str, limit: usize) -> String {
     text
 }
 
+/// The part of what a sentence speaks of that is an endpoint's.
+pub(super) fn of_it_in(part: f64, endpoint: &Endpoint) -> String {
+    format!(", {} of it in {}", percent(part), endpoint_name(endpoint))
+}
+
+/// Method and path of an endpoint, bounded and harmless.
+pub(super) fn endpoint_name(endpoint: &Endpoint) -> String {
+    if endpoint.method.is_empty() {
+        return "requests without a readable head".to_owned();
+    }
+    format!("{} {}", name(&endpoint.method, 8), name(&endpoint.path_shape, 32))
+}
+
 /// A line as a sentence names it: `render (shop/views.py:88)`. Hostile input; each name has so many
 /// characters at most.
 pub(super) fn code_line(function: &str, file: &str, line: u32, max_chars: usize) -> String {
@@ -110,7 +124,7 @@ pub(super) fn code_line(function: &str, file: &str, line: u32, max_chars: usize)
 }
 
 /// `part` as a share of `whole`; 0 where there is no whole.
-pub(super) fn ratio(part: u64, whole: u64) -> f64 {
+pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 

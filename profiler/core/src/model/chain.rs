@@ -302,10 +302,50 @@ pub struct LeafTime {
 }
 
 impl LeafTime {
+    /// Time at a leaf of which nothing is known but how long it is.
+    pub const fn of_nobody(held_ns: u64) -> Self {
+        Self {
+            leaf: Leaf::not_followed(NotFollowed::NotSeen),
+            hops: Hops { hops: [None; MAX_HOPS] },
+            held_ns,
+            unusual_ns: 0,
+            prevented_ns: None,
+            requests: 0,
+            longest_ns: 0,
+            victim: None,
+            is_shared_connection: false,
+            is_collecting: false,
+            seen: None,
+            place: None,
+            example: None,
+        }
+    }
+
     /// Whether the request did this itself, and waited for nobody.
     pub fn is_own_work(&self) -> bool {
         self.hops.is_empty()
             && matches!(self.leaf.kind, LeafKind::Computing | LeafKind::Reading | LeafKind::Writing)
+    }
+
+    /// Whether this time is waiting through somebody else: a hop, or a leaf that somebody else makes.
+    pub fn is_inflicted(&self) -> bool {
+        !self.hops.is_empty()
+            || matches!(
+                self.leaf.kind,
+                LeafKind::CpuTaken
+                    | LeafKind::StoodStill
+                    | LeafKind::NotReleased
+                    | LeafKind::FileLock
+                    | LeafKind::KernelLock
+                    | LeafKind::NoThread
+                    | LeafKind::Upgraded
+                    | LeafKind::Stream
+            )
+    }
+
+    /// Its waiting through somebody else, in nanoseconds.
+    pub fn inflicted_ns(&self) -> u64 {
+        if self.is_inflicted() { self.held_ns } else { 0 }
     }
 
     /// Whether the way, or the leaf, is one object: only one at a time gets on there.
@@ -390,6 +430,13 @@ impl Chains {
     pub fn endpoint(&self, number: u32) -> Option<&str> {
         let name = self.endpoints.get(number as usize).map(String::as_str);
         name.filter(|_| number > 0)
+    }
+
+    /// Request time that was not followed to a leaf, or whose leaf is not listed, in nanoseconds.
+    pub fn not_followed_ns(&self) -> u64 {
+        let followed = self.leaves.iter().filter(|row| row.leaf.kind != LeafKind::NotFollowed);
+        let followed_ns = followed.fold(0_u64, |sum, row| sum.saturating_add(row.held_ns));
+        self.request_ns.saturating_sub(followed_ns)
     }
 
     /// What a look saw of a leaf.

@@ -78,7 +78,7 @@ pub fn advice(kind: &dyn ServerKind, server: &Server, site: &Site, is_unix: bool
         raise(&option).and(restart()).also(say(format!("what is beyond {bound} is cut off"))).into()
     };
     Some(first.then(say(
-        "where slots-exhausted is present too, more slots come first: a longer queue only bridges bursts",
+        "where requests also wait for a free worker, that comes first: a longer queue only bridges bursts",
     )))
 }
 

@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(CherryPy.configured_slots(&refined), Some(5));
         assert!(refined.settings.iter().any(|setting| setting.value == "site.conf (not read)"));
         advises_on_every_finding(&CherryPy, &refined);
-        let advice = CherryPy.advice("slots-exhausted/waiting", &refined, &Site::default()).unwrap();
+        let advice = CherryPy.advice("more-slots", &refined, &Site::default()).unwrap();
         assert_eq!(advice.imperative(), "Raise server.thread_pool (seen: 5)");
         let changes = advice.changes();
         assert!(changes.iter().all(|change| change.setting.scope == Scope::Program));

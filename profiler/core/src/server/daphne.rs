@@ -153,7 +153,7 @@ mod tests {
             );
             assert_eq!(Daphne.configured_slots(&found.server), None);
             advises_on_every_finding(&Daphne, &found.server);
-            let advice = Daphne.advice("loop-saturated", &found.server, &Site::default()).unwrap_or_default();
+            let advice = Daphne.advice("cpu-bound", &found.server, &Site::default()).unwrap_or_default();
             assert!(!advice.to_string().contains("--"), "{advice}");
         }
         assert!(Daphne.recognise(&[process(7, 1, "python manage.py daphne")], &[]).is_none());

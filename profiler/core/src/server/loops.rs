@@ -2,9 +2,9 @@
 //!
 //! In: how a server is named, how it runs on more cores, how work leaves its loop. Out: roles, advice.
 
-use super::advice::common::{faster_back_end, more_cpu, raise_cpu_limit};
+use super::Role;
+use super::advice::common::{more_cpu, raise_cpu_limit};
 use super::advice::{Advice, Direction, Part, Setting, Sizes, Step, act, say};
-use super::{Role, lock};
 use crate::fact::ProcessSeen;
 
 /// How an event-loop server names what can be turned.
@@ -84,48 +84,28 @@ impl Loops<'_> {
                 Advice::first(act(format!("find the blocking call of this endpoint and {unblock}")))
             }
             "loop-blocked/computing" => Advice::first(offload.or(more_processes).because(offload_because)),
-            "slots-exhausted/pool" => {
+            "more-slots/pool" => {
                 let others = [act("shorten what holds the pool's threads"), more_processes];
                 let mut all = self.more_threads.iter().cloned().chain(others);
                 let first = all.next().map(Step::from)?;
                 Advice::first(all.fold(first, Step::or))
             }
-            "loop-saturated"
-            | "slots-exhausted"
-            | "slots-exhausted/waiting"
-            | "slots-exhausted/computing"
-            | "slots-exhausted/one-worker" => Advice::first(
-                more_processes.when("While cores are free").because("an event loop uses one core at most"),
-            ),
-            "slow-clients"
-            | "idle-connections"
-            | "slots-exhausted/clients"
-            | "slots-exhausted/connections" => Advice::first(say(format!(
+            "slow-clients" | "idle-connections" => Advice::first(say(format!(
                 "neither slow clients nor idle connections hold anything in {server} but memory"
             )))
             .then(say("a reverse proxy that buffers (nginx does by default) keeps them away altogether")),
-            "back-end" => {
-                Advice::first(faster_back_end()).then(say("a timeout on its calls bounds the harm"))
-            }
-            "cpu-bound" | "cpu-bound/turns" => Advice::first(
+            "cpu-bound" => Advice::first(
                 act("make the code of the endpoint named faster")
                     .or(more_processes)
                     .because("an event loop uses one core at most"),
             ),
-            "cpu-bound/cores" | "slots-exhausted/cpu-short" => {
-                Advice::first(more_cpu().because("the CPU is what is short"))
-                    .then(say("more processes would not help").no_more(Sizes::Processes))
-            }
+            "cpu-bound/cores" => Advice::first(more_cpu().because("the CPU is what is short"))
+                .then(say("more processes would not help").no_more(Sizes::Processes)),
             "cpu-throttled" => Advice::first(raise_cpu_limit()),
             "gil-contention" => Advice::first(
                 act("move the work of the process's other threads to another process")
                     .or(more_processes)
                     .because("those threads take the GIL from the event loop"),
-            ),
-            "short-behind-long" => Advice::first(
-                act(format!("serve the long endpoints from a {server} of their own"))
-                    .or(offload)
-                    .because(offload_because),
             ),
             "full-beside-free" => {
                 Advice::first(act("keep what computes or blocks off the event loop")).then(act(format!(
@@ -136,10 +116,7 @@ impl Loops<'_> {
             "herd" => {
                 Advice::first(act("run fewer processes that share the listener").no_more(Sizes::Processes))
             }
-            other => {
-                let options = lock::Options { more_processes, threads: None, switch_interval: None };
-                return lock::advice(other, options);
-            }
+            _ => return None,
         })
     }
 }

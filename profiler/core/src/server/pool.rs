@@ -4,9 +4,8 @@
 
 use rustc_hash::FxHashSet;
 
-use super::advice::common::{faster_back_end, more_cpu, raise_cpu_limit};
-use super::advice::{Advice, Scope, Setting, Sizes, act, lower, raise, say};
-use super::lock;
+use super::advice::common::{more_cpu, raise_cpu_limit};
+use super::advice::{Advice, Scope, Setting, Sizes, act, raise, say};
 use super::setting::put_seen;
 use super::{Observed, Role};
 use crate::fact::ProcessSeen;
@@ -62,62 +61,30 @@ impl Pool {
         let another = act(beside.as_str()).more(Sizes::Processes);
         Some(match finding_id {
             "slow-clients" => self.slow_clients(&threads),
-            "slots-exhausted" => {
-                let computing = act(format!("where requests compute, {beside}")).more(Sizes::Processes);
-                Advice::first(raise(&threads).only("where requests wait").also(computing))
-            }
-            "slots-exhausted/waiting" => Advice::first(
+            "more-slots" => Advice::first(
                 raise(&threads)
                     .because("requests wait rather than compute, and a waiting thread costs little"),
             ),
-            "slots-exhausted/computing" | "cpu-bound/turns" => Advice::first(
-                another
-                    .or(act("make the code faster"))
-                    .because("only one thread of a process runs Python at a time"),
-            )
-            .then(say("more threads do not help").no_more(Sizes::Threads)),
-            "slots-exhausted/cpu-short" | "cpu-bound/cores" => {
-                Advice::first(more_cpu().because("the CPU is what is short")).then(
-                    say("more threads or processes would not help")
-                        .no_more(Sizes::Threads)
-                        .no_more(Sizes::Processes),
-                )
-            }
-            "slots-exhausted/clients" => {
-                Advice::first(act("first do what slow-clients advises, a reverse proxy that buffers"))
-                    .then(say("more threads would only be held as well").no_more(Sizes::Threads))
-            }
-            "slots-exhausted/connections" => Advice::first(act(
-                "first do what idle-connections advises, a reverse proxy that keeps such connections away",
-            ))
-            .then(say("more threads would only be held as well").no_more(Sizes::Threads)),
+            "cpu-bound/cores" => Advice::first(more_cpu().because("the CPU is what is short")).then(
+                say("more threads or processes would not help")
+                    .no_more(Sizes::Threads)
+                    .no_more(Sizes::Processes),
+            ),
             "idle-connections" if clients_hold_threads => Advice::first(act(format!(
                 "put a reverse proxy before {name} that opens a connection only when it has a request to send"
             )))
             .then(say("a connection without data holds a thread until its timeout"))
             .then(raise(&threads).when("Without such a proxy")),
             "idle-connections" => Advice::first(say(format!("idle connections hold no thread of {name}"))),
-            "back-end" => Advice::first(faster_back_end())
-                .then(raise(&threads).when("Until then").because("a waiting thread costs little")),
             "cpu-bound" => Advice::first(
                 act("make the code of the endpoint named faster")
                     .or(another)
                     .because("threads share one interpreter"),
             ),
-            "gil-contention" => Advice::first(
-                lower(&threads).and(another).because("processes do not share the GIL, threads do"),
-            )
-            .then(act("move long computations out of the process")),
+            "gil-contention" => Advice::first(another.because("processes do not share the GIL, threads do"))
+                .then(act("move long computations out of the process")),
             "cpu-throttled" => Advice::first(raise_cpu_limit()),
-            "short-behind-long" => {
-                Advice::first(act(format!("serve the long endpoints from a {name} of their own")))
-                    .then(raise(&threads).when("If they wait rather than compute"))
-            }
-            other => {
-                let options =
-                    lock::Options { more_processes: another, threads: Some(&threads), switch_interval: None };
-                return lock::advice(other, options);
-            }
+            _ => return None,
         })
     }
 
@@ -156,32 +123,18 @@ pub(super) mod tests {
     }
 
     /// Where a server loses nothing, there is nothing to change.
-    const MAY_ASK_NOTHING: [&str; 4] =
-        ["slow-clients", "idle-connections", "slots-exhausted/clients", "slots-exhausted/connections"];
+    const MAY_ASK_NOTHING: [&str; 2] = ["slow-clients", "idle-connections"];
 
     /// Every finding that asks for something has advice in whole sentences that begins with what to do, and
     /// health has none.
     pub(in crate::server) fn advises_on_every_finding(kind: &dyn ServerKind, server: &Server) {
         for id in [
-            "slots-exhausted",
-            "slots-exhausted/waiting",
-            "slots-exhausted/computing",
-            "slots-exhausted/cpu-short",
-            "slots-exhausted/clients",
-            "slots-exhausted/connections",
             "slow-clients",
             "idle-connections",
-            "back-end",
             "cpu-bound",
-            "cpu-bound/turns",
             "cpu-bound/cores",
             "gil-contention",
-            "gil-starvation",
-            "gil-not-released",
-            "gil-convoy",
-            "gil-threads",
             "cpu-throttled",
-            "short-behind-long",
         ] {
             let advice = kind.advice(id, server, &Site::default()).unwrap_or_default();
             let (text, first) = (advice.to_string(), advice.imperative());

@@ -153,7 +153,7 @@ mod tests {
             let application = found.server.settings.iter().find(|one| one.name == "wsgi_app");
             assert_eq!(application.map(|one| one.value.as_str()), Some("a.b"), "{line}");
             assert_eq!(found.server.number("threads"), Some(20));
-            let advice = Twisted.advice("slots-exhausted/pool", &found.server, &Site::default()).unwrap();
+            let advice = Twisted.advice("more-slots/pool", &found.server, &Site::default()).unwrap();
             let changes = advice.changes();
             let names: Vec<&str> = changes.iter().map(|change| change.setting.name.as_str()).collect();
             assert_eq!(names, ["maxthreads of ThreadPool"], "the reactor's pool serves nothing of it");

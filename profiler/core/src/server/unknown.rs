@@ -5,7 +5,7 @@
 use rustc_hash::FxHashSet;
 
 use super::advice::common::raise_cpu_limit;
-use super::advice::{Advice, Sizes, act, say};
+use super::advice::{Advice, Sizes, act};
 use super::site::Site;
 use super::{LogInterval, Observed, Recognised, Role, ServerKind};
 use crate::fact::{ListenerSeen, ProcessSeen};
@@ -43,7 +43,7 @@ impl ServerKind for Unknown {
 
     fn advice(&self, finding_id: &str, _server: &Server, _site: &Site) -> Option<Advice> {
         Some(match finding_id {
-            "slots-exhausted" => Advice::first(
+            "more-slots" => Advice::first(
                 act("raise the number of worker processes or threads of this server")
                     .more(Sizes::Processes)
                     .more(Sizes::Threads)
@@ -52,8 +52,6 @@ impl ServerKind for Unknown {
             "slow-clients" | "idle-connections" => Advice::first(act(
                 "put a reverse proxy that buffers requests and responses (nginx does) before this server",
             )),
-            "back-end" => Advice::first(act("look at the back ends of the endpoint named"))
-                .then(say("a timeout on its calls bounds the harm")),
             "cpu-bound" => Advice::first(
                 act("profile the application's Python code")
                     .or(act("give the server more cores and more processes").more(Sizes::Processes)),
@@ -61,9 +59,6 @@ impl ServerKind for Unknown {
             "cpu-throttled" => Advice::first(
                 raise_cpu_limit().or(act("run fewer processes in it").no_more(Sizes::Processes)),
             ),
-            "short-behind-long" => {
-                Advice::first(act("serve the long endpoints from another instance of the server"))
-            }
             _ => return None,
         })
     }

@@ -177,15 +177,6 @@ impl ServerKind for Uvicorn {
     }
 
     fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<Advice> {
-        if finding_id == "slots-exhausted/pool-clients" {
-            return Some(
-                Advice::first(
-                    act("put a proxy that buffers requests and responses in front")
-                        .because("in a2wsgi a thread waits for a body that comes slowly"),
-                )
-                .then(say("more threads would only be held as well").no_more(Sizes::Threads)),
-            );
-        }
         match finding_id {
             "keep-alive-race" => {
                 return Some(keep_idle_longer(&option(server, "timeout_keep_alive")).into());
@@ -290,7 +281,7 @@ mod tests {
         assert_eq!(roles, [Role::Master, Role::Unknown, Role::Worker, Role::Worker]);
         assert!(
             Uvicorn
-                .advice("loop-saturated", &found.server, &Site::default())
+                .advice("cpu-bound", &found.server, &Site::default())
                 .unwrap()
                 .to_string()
                 .contains("raise --workers (now 2)")
@@ -313,7 +304,7 @@ mod tests {
     #[test]
     fn either_pool_beside_the_loop_is_data_too() {
         let server = Uvicorn.recognise(&[process(7, 1, "uvicorn a:b")], &[]).expect("uvicorn").server;
-        let advice = Uvicorn.advice("slots-exhausted/pool", &server, &Site::default()).unwrap_or_default();
+        let advice = Uvicorn.advice("more-slots/pool", &server, &Site::default()).unwrap_or_default();
         let of = |one: &Alternative<'_>| {
             one.changes.iter().map(|change| change.setting.name.clone()).collect::<Vec<_>>()
         };
@@ -330,7 +321,7 @@ mod tests {
     fn pool_that_uvicorn_makes_itself_has_no_option() {
         for (line, is_own) in [("uvicorn --interface wsgi a:b", true), ("uvicorn a:b", false)] {
             let found = Uvicorn.recognise(&[process(7, 1, line)], &[]).expect(line);
-            let advice = Uvicorn.advice("slots-exhausted/pool", &found.server, &Site::default());
+            let advice = Uvicorn.advice("more-slots/pool", &found.server, &Site::default());
             let text = advice.unwrap_or_default().to_string();
             assert_eq!(text.contains("leave out --interface wsgi"), is_own, "{line}: {text}");
             assert!(text.contains("workers="), "{line}: {text}");

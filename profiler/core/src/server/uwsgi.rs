@@ -420,11 +420,12 @@ mod tests {
     fn where_workers_are_kept_back_more_of_them_are_kept_running_before_the_limit_is_raised() {
         let line = "uwsgi --master --http-socket :80 -p 4 --cheaper 1 -w a:b";
         let server = Uwsgi.recognise(&prefork(line, 1), &[]).unwrap().server;
-        for (workers, expected) in
-            [(1, "Raise --cheaper (now 1) to 3 at most, or leave it out"), (4, "Raise --processes (now 4)")]
-        {
+        for (workers, expected) in [
+            (1, "Raise --cheaper (now 1) to 3 at most, or leave it out"),
+            (4, "Raise --processes (now 4) up to the number of cores"),
+        ] {
             let site = Site { workers, ..Site::default() };
-            let advice = Uwsgi.advice("slots-exhausted", &server, &site).unwrap();
+            let advice = Uwsgi.advice("cpu-bound", &server, &site).unwrap();
             assert_eq!(advice.imperative(), expected);
         }
     }

@@ -151,23 +151,6 @@ impl ServerKind for Waitress {
     fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<Advice> {
         let is_called = program::has_started(server);
         let pool = if is_called { CALLED } else { POOL };
-        if finding_id == "accept-queue/standing" {
-            let limit = program::option(
-                server,
-                "--connection-limit",
-                "connection_limit= of waitress.serve",
-                "connection_limit",
-            );
-            let poll = if is_called { "asyncore_use_poll=True" } else { "--asyncore-use-poll" };
-            // select() raises at descriptor 1024, and nothing in Waitress catches that.
-            return Some(Advice::first(
-                raise(&limit)
-                    .so(format!("(beyond 1,000 only with {poll})"))
-                    .at_most(1_000)
-                    .or(act("keep idle connections with a reverse proxy before Waitress"))
-                    .because("it accepts no more connections than this limit, idle ones counted"),
-            ));
-        }
         if finding_id == "keep-alive-race" {
             let keyword = "channel_timeout= of waitress.serve";
             let timeout = program::option(server, "--channel-timeout", keyword, "channel_timeout");
@@ -230,14 +213,5 @@ mod tests {
             Waitress.configured_slots(&Waitress.refine(&found.server, &seen))
         };
         assert_eq!((with(2), with(6)), (Some(4), Some(6)));
-    }
-
-    #[test]
-    fn limit_of_connections_is_not_raised_beyond_what_select_takes() {
-        let found = Waitress.recognise(&[process(7, 1, "waitress-serve a:b")], &[]).expect("waitress");
-        let advice = Waitress.advice("accept-queue/standing", &found.server, &Site::default());
-        let text = advice.unwrap_or_default().to_string();
-        let begins = "Raise --connection-limit (now 100) (beyond 1,000 only with --asyncore-use-poll)";
-        assert!(text.starts_with(begins), "{text}");
     }
 }

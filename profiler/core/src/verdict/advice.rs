@@ -1,159 +1,191 @@
 //! What to change about a verdict's cause.
 //!
-//! In: a verdict, the server, the findings. Out: advice, and the finding whose it is. More slots are advised
-//! only where each more waits for itself: never where the way is one object, and never where that is not
-//! known.
+//! In: a verdict, the server, the findings about failures. Out: advice, and the finding whose it is. More
+//! slots are advised only where each more waits for itself: never where the way is one object, and never
+//! where that is not known.
 
-use super::{Cause, Pattern, Verdict};
-use crate::finding::{Answer, Finding};
-use crate::model::Snapshot;
-use crate::model::chain::{Chains, Held, LeafKind, TakenBy, Unreleased};
+use super::{Cause, Pattern, Verdict, slots};
+use crate::finding::basis::Basis;
+use crate::finding::load::{CpuShort, cpu_short, host_share};
+use crate::finding::{Answer, Finding, leaf, priced, ratio};
+use crate::model::chain::{Held, LeafKind, TakenBy, Unreleased};
 use crate::phase::Phase;
 use crate::server::advice::common::raise_cpu_limit;
-use crate::server::advice::{Advice, Part, act, say};
+use crate::server::advice::{Advice, Sizes, act, say};
 use crate::server::{kind_named, site::Site};
 
 /// utimensat(2) on x86-64; arm64 names it otherwise, and gets the general advice.
 const UTIMENSAT: i32 = 280;
+/// Share of busy slot-time that requests compute, or wait for a core, from which fewer workers keep the cores
+/// as busy. Where it was 84 % and the rest was sleep, half of six workers answered 182 a second in place of
+/// 225 (`make mixes`, seed 109).
+const COMPUTING_HOLDS_MIN_RATIO: f64 = 0.9;
 
 /// Advice, and the finding whose it is.
 pub(super) fn of(
-    snapshot: &Snapshot,
+    basis: &Basis<'_>,
     findings: &[Finding],
     verdict: &Verdict,
 ) -> (Advice, Option<&'static str>) {
-    let asked = Asked { snapshot, findings };
     match verdict.pattern {
-        Pattern::Failures => asked.of_failures(verdict),
+        Pattern::Failures => of_failures(basis, findings, verdict),
         // It accuses nobody.
         pattern if !pattern.is_wrong() => (Advice::default(), None),
-        _ => verdict.cause().map_or_else(Default::default, |cause| asked.of_cause(cause)),
+        _ => verdict.cause().map_or_else(Default::default, |cause| with_finding(basis, cause)),
     }
+}
+
+/// Where a wait lies behind them, that of what is waited for.
+fn of_failures(basis: &Basis<'_>, findings: &[Finding], verdict: &Verdict) -> (Advice, Option<&'static str>) {
+    let is_behind_wait = verdict.failed.first().is_some_and(|failed| failed.is_behind_wait);
+    let of_wait = verdict.cause().filter(|_| is_behind_wait).map(|cause| with_finding(basis, cause));
+    if let Some(advised) = of_wait.filter(|(advice, _)| !advice.is_empty()) {
+        return advised;
+    }
+    let is_present =
+        |id: &str| findings.iter().find(|finding| finding.id == id && finding.answer == Answer::Present);
+    let finding = verdict.failed.iter().find_map(|failed| is_present(failed.finding));
+    finding.map_or_else(Default::default, |finding| (finding.steps.clone(), Some(finding.id)))
+}
+
+fn with_finding(basis: &Basis<'_>, cause: &Cause) -> (Advice, Option<&'static str>) {
+    let rule = cause.time(&basis.snapshot.chains).and_then(leaf::rule_of);
+    (of_cause(basis, cause), rule.map(|rule| rule.id))
+}
+
+/// What to change about one cause.
+pub(super) fn of_cause(basis: &Basis<'_>, cause: &Cause) -> Advice {
+    let Some(time) = cause.time(&basis.snapshot.chains) else { return Advice::default() };
+    let Some(rule) = leaf::rule_of(time) else { return Advice::default() };
+    let asked = Asked { basis, cause };
+    let special = match rule.id {
+        _ if time.is_collecting => Some(fewer_collections()),
+        "back-end" if time.is_shared_connection => Some(each_its_connection()),
+        "cpu-bound" => Some(asked.computing()),
+        "cpu-taken" => Some(asked.cpu_taken(time.leaf.taken_by)),
+        "gil-contention" if cpu_short(basis) == CpuShort::Cores => Some(asked.cores_short()),
+        "idle-connections" if asked.is_acceptor_kept() => asked.of_server("idle-connections/acceptor"),
+        "lock-not-released" if cause.all_wait_for_themselves(&basis.snapshot.chains) => Some(from_elsewhere()),
+        "lock-not-released" => not_released(time.leaf.unreleased),
+        "loop-blocked" if is_computing(cause) => asked.of_server("loop-blocked/computing"),
+        "sleeping" if asked.is_for_slots() => slots::more(basis),
+        "slow-file" if asked.is_heartbeat(time.leaf.system_call) => asked.of_server("slow-file/heartbeat"),
+        "slow-file" if cause.kind == LeafKind::PageFault => Some(in_memory()),
+        "stood-still" => stood_still(cause.kind, time.leaf.held),
+        _ => None,
+    };
+    let advice = special.or_else(|| asked.of_server(rule.id)).unwrap_or_else(|| asked.usual(rule.advice));
+    priced(advice, basis.snapshot)
 }
 
 struct Asked<'a> {
-    snapshot: &'a Snapshot,
-    findings: &'a [Finding],
+    basis: &'a Basis<'a>,
+    cause: &'a Cause,
 }
 
 impl Asked<'_> {
-    /// Where a wait lies behind them, that of what is waited for.
-    fn of_failures(&self, verdict: &Verdict) -> (Advice, Option<&'static str>) {
-        let is_behind_wait = verdict.failed.first().is_some_and(|failed| failed.is_behind_wait);
-        let of_wait = verdict.cause().filter(|_| is_behind_wait).map(|cause| self.of_cause(cause));
-        if let Some((advice, finding)) = of_wait.filter(|(advice, _)| !advice.is_empty()) {
-            return (advice, finding);
+    /// What the server's kind advises.
+    fn of_server(&self, id: &str) -> Option<Advice> {
+        let snapshot = self.basis.snapshot;
+        kind_named(&snapshot.server.name).advice(id, &snapshot.server, &Site::of(snapshot))
+    }
+
+    /// Where no server's setting is the thing to change first.
+    fn usual(&self, advice: fn() -> Advice) -> Advice {
+        let cause = self.cause;
+        if cause.kind == LeafKind::Sleep && cause.is_serial {
+            return act("sleep outside of what others wait for").or(act("sleep for less time")).into();
         }
-        let ids: Vec<&'static str> = verdict.failed.iter().map(|failed| failed.finding).collect();
-        self.present(&ids).unwrap_or_default()
+        if self.is_for_slots() && is_answered_elsewhere(cause.kind) {
+            return advice().then(say(
+                "more workers or threads help only if it answers as fast when more ask at once, which was not measured",
+            ));
+        }
+        advice()
     }
 
-    /// The advice of the first of these findings that is present.
-    fn present(&self, ids: &[&'static str]) -> Option<(Advice, Option<&'static str>)> {
-        ids.iter().find_map(|id| {
-            let is_it = |finding: &&Finding| finding.id == *id && finding.answer == Answer::Present;
-            let finding = self.findings.iter().find(is_it)?;
-            Some((finding.steps.clone(), Some(*id)))
-        })
-    }
-
-    /// Whether several processes wait for it on one and the same connection.
-    fn is_shared(&self, cause: &Cause) -> bool {
-        cause.time(&self.snapshot.chains).is_some_and(|time| time.is_shared_connection)
+    /// Whether requests wait for a free slot, and each slot waits for itself.
+    fn is_for_slots(&self) -> bool {
+        let to_be_served = |hop| matches!(hop, Phase::AcceptQueue | Phase::PoolWait);
+        let cause = self.cause;
+        !cause.is_serial && cause.endpoint != Some(0) && cause.path.iter().next().is_some_and(to_be_served)
     }
 
     /// Whether the server itself sets a file's times, for no request.
-    fn is_heartbeat(&self, cause: &Cause) -> bool {
-        let call = cause.time(&self.snapshot.chains).map(|time| time.leaf.system_call);
-        cause.endpoint == Some(0) && call == Some(UTIMENSAT)
+    fn is_heartbeat(&self, system_call: i32) -> bool {
+        self.cause.endpoint == Some(0) && system_call == UTIMENSAT
     }
 
-    /// What the server's kind advises, whatever rules found.
-    fn of_server(&self, id: &str) -> Option<Advice> {
-        let server = &self.snapshot.server;
-        kind_named(&server.name).advice(id, server, &Site::of(self.snapshot))
+    /// Whether threads that accept for others wait for clients to close: more slots would not help.
+    fn is_acceptor_kept(&self) -> bool {
+        let basis = self.basis;
+        let serving = basis.snapshot.processes.iter().filter(|process| process.requests > 0).count().max(1);
+        let all_ns = basis.window_ns().saturating_mul(serving as u64);
+        let share = ratio(basis.snapshot.slots.acceptor_linger_ns, all_ns);
+        share >= basis.thresholds.acceptor_linger_min_ratio
     }
 
-    fn of_cause(&self, cause: &Cause) -> (Advice, Option<&'static str>) {
-        match cause.kind {
-            kind if kind != LeafKind::Computing && by_way_of(cause, Phase::GilWait) => keeps_gil(),
-            LeafKind::BackEnd if self.is_shared(cause) => (each_its_connection(), None),
-            LeafKind::Client => self.present(&["slow-clients", "idle-connections"]).unwrap_or_else(|| {
-                let proxy = act("put a proxy that buffers requests and responses in front");
-                (self.of_server("slow-clients").unwrap_or_else(|| proxy.into()), Some("slow-clients"))
-            }),
-            LeafKind::Computing => self.computing(cause),
-            LeafKind::CpuTaken => self.cpu_taken(cause),
-            LeafKind::File if self.is_heartbeat(cause) => {
-                let known = self.of_server("verdict/heartbeat");
-                (known.unwrap_or_else(|| generic(&self.snapshot.chains, cause)), None)
-            }
-            LeafKind::Upgraded | LeafKind::Stream => (lasting(), None),
-            LeafKind::Sleep if is_for_slots(cause) => self.sleeping(cause),
-            _ => (generic(&self.snapshot.chains, cause), None),
+    /// Who computes keeps a slot, or the cores.
+    fn computing(&self) -> Advice {
+        if cpu_short(self.basis) != CpuShort::No {
+            return self.cores_short();
         }
-    }
-
-    /// Who computes keeps the loop, the interpreter or the cores.
-    fn computing(&self, cause: &Cause) -> (Advice, Option<&'static str>) {
-        let ids: &[&str] = if by_way_of(cause, Phase::LoopWait) {
-            &["loop-blocked", "loop-saturated", "cpu-bound"]
-        } else if by_way_of(cause, Phase::GilWait) {
-            &["gil-not-released", "gil-starvation", "gil-contention", "gil-convoy", "cpu-bound"]
-        } else {
-            &["cpu-bound", "gil-contention", "gil-threads", "loop-saturated", "loop-blocked"]
-        };
         let faster = || {
-            let place = if cause.place.is_some() { "the line named" } else { "what computes there" };
+            let place = if self.cause.place.is_some() { "the line named" } else { "what computes there" };
             Advice::from(act(format!("make {place} faster")).or(act("move it to another process")))
         };
-        self.present(ids).unwrap_or_else(|| (faster(), None))
+        self.of_server("cpu-bound").unwrap_or_else(faster)
     }
 
-    fn cpu_taken(&self, cause: &Cause) -> (Advice, Option<&'static str>) {
-        let own = |advice: Advice| (advice, None);
-        match cause.taken_by {
-            Some(TakenBy::Quota) => {
-                self.present(&["cpu-throttled"]).unwrap_or_else(|| own(raise_cpu_limit().into()))
-            }
-            Some(TakenBy::Program { .. }) => own(act("move that program to another machine")
+    fn cores_short(&self) -> Advice {
+        let basis = self.basis;
+        let no_more = |text: &'static str| say(text).no_more(Sizes::Processes).no_more(Sizes::Threads);
+        if host_share(basis) < basis.thresholds.cpu_pressure_min_ratio {
+            return Advice::first(act("find out what else uses the cores (top)").or(act(
+                "what confines the server to few of them (cpuset, the quota of a virtual machine)",
+            )))
+            .then(no_more("more workers or threads would not help"));
+        }
+        let phases = basis.phases();
+        let computing_ns = phases.get(Phase::Cpu).saturating_add(phases.get(Phase::RunQueue));
+        let is_all = ratio(computing_ns, basis.busy_ns()) >= COMPUTING_HOLDS_MIN_RATIO;
+        let of_server = if is_all { self.of_server("cpu-bound/cores") } else { None };
+        of_server.unwrap_or_else(|| {
+            Advice::first(act("give the host more cores").or(act("make the code faster")))
+                .then(no_more("more workers or threads would make it worse"))
+        })
+    }
+
+    fn cpu_taken(&self, by: Option<TakenBy>) -> Advice {
+        match by {
+            Some(TakenBy::Program { .. }) => act("move that program to another machine")
                 .or(act("give it a lower priority (nice, or cpu.weight of its cgroup)"))
-                .into()),
+                .into(),
             Some(TakenBy::Hypervisor) => {
-                own(act("use a machine whose CPUs are its own, as the hypervisor gives them to others")
-                    .into())
+                act("use a machine whose CPUs are its own, as the hypervisor gives them to others").into()
             }
             Some(TakenBy::Thread) => {
-                own(act("do less in the server's threads that serve no request, or do it elsewhere").into())
+                act("do less in the server's threads that serve no request, or do it elsewhere").into()
             }
-            Some(TakenBy::Request { .. }) | None => {
-                self.present(&["cpu-bound", "cpu-throttled"]).unwrap_or_else(|| {
-                    own(act("see which programs use the CPUs meanwhile (top, pidstat)").into())
-                })
-            }
-        }
-    }
-
-    /// Sleeping slots: each more sleeps for itself.
-    fn sleeping(&self, cause: &Cause) -> (Advice, Option<&'static str>) {
-        let shorter = generic(&self.snapshot.chains, cause);
-        let slots = self.present(&["slots-exhausted", "short-behind-long"]);
-        let slots = slots.filter(|(steps, _)| steps.moves().any(|one| one.is_up));
-        match slots {
-            Some((steps, id)) => (steps.followed_by(shorter), id),
-            None => (shorter, None),
+            _ => match cpu_short(self.basis) {
+                CpuShort::Quota => {
+                    self.of_server("cpu-throttled").unwrap_or_else(|| raise_cpu_limit().into())
+                }
+                CpuShort::Cores => self.cores_short(),
+                CpuShort::No => act("see which programs use the CPUs meanwhile (top, pidstat)").into(),
+            },
         }
     }
 }
 
-fn by_way_of(cause: &Cause, phase: Phase) -> bool {
-    cause.path.iter().any(|hop| hop == phase)
+/// Whether a thread runs there.
+const fn is_computing(cause: &Cause) -> bool {
+    matches!(cause.kind, LeafKind::Computing | LeafKind::Spinning)
 }
 
-/// Who waits for something else with the interpreter lock makes all threads of the process wait.
-fn keeps_gil() -> (Advice, Option<&'static str>) {
-    let driver = act("use a driver that releases the GIL while it waits");
-    (driver.or(act("make that call in another process")).into(), None)
+/// Whether somebody answers: whether more could ask at once is not known.
+const fn is_answered_elsewhere(kind: LeafKind) -> bool {
+    matches!(kind, LeafKind::BackEnd | LeafKind::NameServer | LeafKind::Child | LeafKind::File)
 }
 
 /// What was opened before a fork is one connection: answers go to whichever process reads first.
@@ -163,98 +195,57 @@ fn each_its_connection() -> Advice {
         .into()
 }
 
-/// Whether requests wait for a free slot, and each slot waits for itself.
-fn is_for_slots(cause: &Cause) -> bool {
-    let to_be_served = |hop| matches!(hop, Phase::AcceptQueue | Phase::PoolWait);
-    !cause.is_serial && cause.endpoint != Some(0) && cause.path.iter().next().is_some_and(to_be_served)
-}
-
-/// What holds slots without being a request.
-fn lasting() -> Advice {
-    act("serve WebSockets and streams of events from a server of their own, on an event loop")
-        .because("each keeps a worker or thread for as long as its client stays")
+/// A collection walks over all objects, and nobody else of the process runs meanwhile. CPython has gc.freeze
+/// from 3.7 on.
+fn fewer_collections() -> Advice {
+    act("call gc.freeze() once the application has loaded, so that what it keeps is not walked over again")
+        .or(act("raise the first number of gc.set_threshold()"))
+        .because("garbage is kept longer then, which takes memory")
         .into()
 }
 
-/// Where no server's setting is the thing to change first.
-fn generic(chains: &Chains, cause: &Cause) -> Advice {
-    let advice = of_kind(chains, cause);
-    if !is_for_slots(cause) || !is_answered_elsewhere(cause.kind) {
-        return advice;
-    }
-    let unknown = say(
-        "more workers or threads help only if it answers as fast when more ask at once, which was not measured",
-    );
-    advice.then(unknown)
+/// A page that is not in memory is waited for.
+fn in_memory() -> Advice {
+    act("see that its memory need not be read from a disk")
+        .because("a page that is not in memory is waited for")
+        .into()
 }
 
-/// Whether somebody answers: whether more could ask at once is not known.
-const fn is_answered_elsewhere(kind: LeafKind) -> bool {
-    matches!(kind, LeafKind::BackEnd | LeafKind::NameServer | LeafKind::Child | LeafKind::File)
-}
-
-fn of_kind(chains: &Chains, cause: &Cause) -> Advice {
-    let leaf = cause.time(chains).map(|time| time.leaf);
-    match cause.kind {
-        LeafKind::BackEnd => act("find out why it answers slowly")
-            .or(act("ask it less often"))
-            .also(act("give the call a time limit, which bounds what others wait"))
-            .into(),
-        LeafKind::NameServer => {
-            act("keep what was resolved").or(act("use a caching name server on this host")).into()
+fn stood_still(kind: LeafKind, held: Option<Held>) -> Option<Advice> {
+    let text = match held {
+        _ if kind == LeafKind::KernelLock => {
+            "see who reads or changes the process's map of memory (smaps, mmap)"
         }
-        LeafKind::Child => {
-            act("start that program less often").or(act("wait for it outside of requests")).into()
-        }
-        LeafKind::File => act("put that file on faster storage").or(act("use it less often")).into(),
-        LeafKind::FileLock => act("hold that lock for less time")
-            .because("one process at a time has it, and more of them would wait as well")
-            .into(),
-        LeafKind::Pipe => act("see why the other end of that pipe is not read or written").into(),
-        LeafKind::PageFault => act("see that its memory need not be read from a disk")
-            .because("a page that is not in memory is waited for")
-            .into(),
-        LeafKind::KernelLock => {
-            act("see who reads or changes the process's map of memory (smaps, mmap)").into()
-        }
-        LeafKind::Sleep if cause.is_serial => {
-            act("sleep outside of what others wait for").or(act("sleep for less time")).into()
-        }
-        LeafKind::Sleep => act("sleep for less time").into(),
-        LeafKind::StoodStill => stood_still(leaf.and_then(|leaf| leaf.held)).into(),
-        LeafKind::NotReleased if cause.all_wait_for_themselves(chains) => {
-            act("call what is asked there as a function")
-                .or(act("ask a server of its own for it"))
-                .because("this server serves it only when whoever asks has its answer")
-                .into()
-        }
-        LeafKind::NotReleased => not_released(leaf.and_then(|leaf| leaf.unreleased)),
-        LeafKind::NoThread => act("see why nobody was there: workers ended or were still starting").into(),
-        LeafKind::FrontEnd => act("see what the front end does meanwhile").into(),
-        LeafKind::Spinning => act("see what is polled there without a pause").into(),
-        _ => Advice::default(),
-    }
-}
-
-fn stood_still(held: Option<Held>) -> Part {
-    act(match held {
         Some(Held::Stopped) => "see who stops it (SIGSTOP, SIGTSTP); kill -CONT resumes it",
         Some(Held::Traced) => "end the debugger or tracer that is attached",
         Some(Held::Frozen) => "thaw its cgroup (docker unpause, cgroup.freeze)",
         Some(Held::MemoryHigh) => "raise memory.high of its cgroup, or let it use less memory",
-        None => "see who stops, traces or freezes it",
-    })
+        None => return None,
+    };
+    Some(act(text).into())
 }
 
-fn not_released(unreleased: Option<Unreleased>) -> Advice {
+/// A server whose requests all wait for that server.
+fn from_elsewhere() -> Advice {
+    act("call what is asked there as a function")
+        .or(act("ask a server of its own for it"))
+        .because("this server serves it only when whoever asks has its answer")
+        .into()
+}
+
+fn not_released(unreleased: Option<Unreleased>) -> Option<Advice> {
     match unreleased {
-        Some(Unreleased::Cycle) => act("take what each of them waits for in one order everywhere")
-            .or(act("make the pool as large as what waits for it"))
-            .also(act("restart the process, which goes on for nobody"))
-            .into(),
-        Some(Unreleased::NobodyCould) => act("restart the process")
-            .also(act("give back what was taken on every way out, and make locks after a fork"))
-            .into(),
-        _ => act("see what the thread named does").or(act("wait for that lock with a time limit")).into(),
+        Some(Unreleased::Cycle) => Some(
+            act("take what each of them waits for in one order everywhere")
+                .or(act("make the pool as large as what waits for it"))
+                .also(act("restart the process, which goes on for nobody"))
+                .into(),
+        ),
+        Some(Unreleased::NobodyCould) => Some(
+            act("restart the process")
+                .also(act("give back what was taken on every way out, and make locks after a fork"))
+                .into(),
+        ),
+        _ => None,
     }
 }

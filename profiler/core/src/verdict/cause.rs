@@ -46,29 +46,8 @@ pub struct Cause {
     pub is_serial: bool,
 }
 
-/// Whether this time is waiting through somebody else: a hop, or a leaf that somebody else makes.
-pub(super) fn is_inflicted(time: &LeafTime) -> bool {
-    !time.hops.is_empty()
-        || matches!(
-            time.leaf.kind,
-            LeafKind::CpuTaken
-                | LeafKind::StoodStill
-                | LeafKind::NotReleased
-                | LeafKind::FileLock
-                | LeafKind::KernelLock
-                | LeafKind::NoThread
-                | LeafKind::Upgraded
-                | LeafKind::Stream
-        )
-}
-
 /// What is measured of a leaf to find the largest.
 pub(super) type Measure = fn(&LeafTime) -> u64;
-
-/// Its waiting through somebody else, in nanoseconds.
-pub(super) fn inflicted_of(time: &LeafTime) -> u64 {
-    if is_inflicted(time) { time.held_ns } else { 0 }
-}
 
 /// Sum over the leaves of a group, in nanoseconds.
 pub(super) fn sum(chains: &Chains, group: &Group, measure: Measure) -> u64 {
@@ -133,7 +112,7 @@ impl Cause {
             requests: rows().map(|(_, row)| row.requests).max().unwrap_or(0),
             longest_ns: rows().map(|(_, row)| row.longest_ns).max().unwrap_or(0),
             held_ns: sum(chains, &group, |row| row.held_ns),
-            inflicted_ns: sum(chains, &group, inflicted_of),
+            inflicted_ns: sum(chains, &group, LeafTime::inflicted_ns),
             prevented_ns: prevented_ns(chains, &named),
             is_serial: serial_ns.saturating_mul(PART_MIN) >= measured_ns,
         })
@@ -190,7 +169,7 @@ fn prevented_ns(chains: &Chains, group: &Group) -> Option<u64> {
 /// Waiting through somebody else that would not have been without a group, in nanoseconds: what it prevents
 /// beside the time that requests are at it themselves.
 pub(super) fn relieved_ns(chains: &Chains, group: &Group) -> u64 {
-    let itself_ns = sum(chains, group, |row| if is_inflicted(row) { 0 } else { row.held_ns });
+    let itself_ns = sum(chains, group, |row| if row.is_inflicted() { 0 } else { row.held_ns });
     let prevented_ns = prevented_ns(chains, group).unwrap_or(0).saturating_sub(itself_ns);
-    prevented_ns.max(sum(chains, group, inflicted_of))
+    prevented_ns.max(sum(chains, group, LeafTime::inflicted_ns))
 }

@@ -34,6 +34,11 @@ pub(super) fn all(findings: &[Finding]) -> Vec<Failed> {
     all
 }
 
+/// Whether the failures to speak of first have a wait behind them.
+pub(super) fn are_behind_wait(findings: &[Finding]) -> bool {
+    all(findings).first().is_some_and(|failed| failed.is_behind_wait)
+}
+
 fn of(finding: &Finding) -> Option<Failed> {
     let (id, name, is_behind_wait) = RULES.into_iter().find(|(id, ..)| *id == finding.id)?;
     let counted = finding.evidence.iter().find(|evidence| evidence.name == name)?;

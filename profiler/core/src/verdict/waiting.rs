@@ -2,34 +2,15 @@
 //!
 //! In: the leaves of a window. Out: verdicts without their advice; `None` where there is nothing to say.
 
-use super::cause::{Cause, Measure, inflicted_of, is_inflicted, relieved_ns, sum, within};
+use super::cause::{Cause, Measure, relieved_ns, sum, within};
 use super::{Pattern, Verdict, pattern_of};
-use crate::model::Snapshot;
+use crate::finding::basis::{Basis, decides};
+use crate::finding::{Evidence, Thresholds, ratio};
 use crate::model::chain::{Chains, Group, LeafKind, LeafTime, NotFollowed};
 use crate::model::chain_group::Level;
 
-/// Part of request time from which on waiting is worth a verdict.
-const WORTH_SAYING: f64 = 0.1;
-/// Request time from which on it is worth one, whatever each request waits.
-const ENOUGH_NS: u64 = 3_000_000_000;
-/// Requests from which on it is worth one, if each waits so long.
-const ENOUGH_REQUESTS: u64 = 10;
-const ENOUGH_EACH_NS: u64 = 10_000_000;
-/// The same of the slowest, and of those that failed.
-const ENOUGH_OF_FEW: u64 = 3;
-/// A cause is named from this part on.
-const NAMED_MIN: f64 = 0.5;
-/// So much each of several has at least, and so many are named.
-const EACH_OF_SEVERAL_MIN: f64 = 0.2;
+/// So many causes are named where no single one is most of it.
 const SEVERAL: usize = 3;
-/// What requests do themselves is named first where it is so many times what they wait for others.
-const ITSELF_TIMES: u64 = 2;
-/// The slowest are slow where the 99th percentile is so many times the median.
-const SLOWEST_TIMES: u64 = 5;
-
-fn share(part_ns: u64, whole_ns: u64) -> f64 {
-    if whole_ns == 0 { 0.0 } else { part_ns as f64 / whole_ns as f64 }
-}
 
 fn sum_of(chains: &Chains, measure: Measure) -> u64 {
     chains.leaves.iter().fold(0, |sum, row| sum.saturating_add(measure(row)))
@@ -37,60 +18,106 @@ fn sum_of(chains: &Chains, measure: Measure) -> u64 {
 
 /// Request time that was waiting through somebody else, in nanoseconds.
 pub(super) fn inflicted_ns(chains: &Chains) -> u64 {
-    sum_of(chains, inflicted_of)
+    sum_of(chains, LeafTime::inflicted_ns)
+}
+
+/// What decides whether waiting through somebody else is worth a verdict.
+pub(super) fn inflicted_ratio(basis: &Basis<'_>) -> Evidence {
+    let chains = &basis.snapshot.chains;
+    let share = ratio(inflicted_ns(chains), chains.request_ns);
+    decides("waited_for_others_ratio", share, basis.thresholds.waited_for_others_min_ratio)
+}
+
+/// What decides whether the slowest requests are worth one.
+pub(super) fn unusual_ratio(basis: &Basis<'_>) -> Evidence {
+    let chains = &basis.snapshot.chains;
+    let share = ratio(sum_of(chains, |row| row.unusual_ns), chains.request_ns);
+    decides("unusual_ratio", share, basis.thresholds.waited_for_others_min_ratio)
 }
 
 /// Whether so much time is worth a verdict: a considerable part of request time, and enough of it.
-fn is_enough(chains: &Chains, measure: Measure, enough_requests: u64) -> bool {
+fn is_enough(basis: &Basis<'_>, measure: Measure, enough_requests: f64) -> bool {
+    let (chains, limits) = (&basis.snapshot.chains, basis.thresholds);
     let whole_ns = sum_of(chains, measure);
     let each_long = |row: &&LeafTime| {
-        measure(row).checked_div(row.requests).is_some_and(|each_ns| each_ns >= ENOUGH_EACH_NS)
+        let each_ns = measure(row).checked_div(row.requests);
+        each_ns.is_some_and(|each_ns| each_ns as f64 / 1e6 >= limits.waited_for_others_each_min_milliseconds)
     };
     let requests = || chains.leaves.iter().filter(each_long).map(|row| row.requests).max().unwrap_or(0);
-    share(whole_ns, chains.request_ns) >= WORTH_SAYING
-        && (whole_ns >= ENOUGH_NS || requests() >= enough_requests)
+    ratio(whole_ns, chains.request_ns) >= limits.waited_for_others_min_ratio
+        && (whole_ns as f64 / 1e9 >= limits.waited_for_others_min_seconds
+            || requests() as f64 >= enough_requests)
 }
 
-/// Requests that wait for one another, or for somebody else. `has_failed`: so long that some failed.
-pub(super) fn inflicted(chains: &Chains, has_failed: bool) -> Option<Verdict> {
-    let enough_requests = if has_failed { ENOUGH_OF_FEW } else { ENOUGH_REQUESTS };
-    if !is_enough(chains, inflicted_of, enough_requests) {
-        return None;
+/// Waiting through somebody else, by what prevents it, where it is worth a verdict.
+pub(super) struct Inflicted<'a> {
+    chains: &'a Chains,
+    limits: &'a Thresholds,
+    whole_ns: u64,
+    /// Kinds, those without which most of it would not have been first.
+    ranked: Vec<(u64, Group)>,
+}
+
+impl<'a> Inflicted<'a> {
+    /// `None`: it is not worth one. `has_failed`: so long that requests failed.
+    pub(super) fn of(basis: &Basis<'a>, has_failed: bool) -> Option<Self> {
+        let (chains, limits) = (&basis.snapshot.chains, basis.thresholds);
+        let enough = if has_failed { limits.few_min_count } else { limits.waited_for_others_min_count };
+        if !is_enough(basis, LeafTime::inflicted_ns, enough) {
+            return None;
+        }
+        let weighed = |group| (relieved_ns(chains, &group), group);
+        let mut ranked: Vec<(u64, Group)> =
+            within(chains, Level::Kind, None).into_iter().map(weighed).collect();
+        ranked.sort_by_key(|(relieved_ns, group)| (std::cmp::Reverse(*relieved_ns), *group));
+        Some(Self { chains, limits, whole_ns: inflicted_ns(chains), ranked })
     }
-    let whole_ns = inflicted_ns(chains);
-    let weigh = |group: &Group| relieved_ns(chains, group);
-    let mut ranked: Vec<(u64, Group)> =
-        within(chains, Level::Kind, None).into_iter().map(|group| (weigh(&group), group)).collect();
-    ranked.sort_by_key(|(relieved_ns, group)| (std::cmp::Reverse(*relieved_ns), *group));
-    let named = |group: &Group| Cause::of(chains, *group, inflicted_of, &weigh);
-    let (most_ns, most) = ranked.first()?;
-    let not_followed_ns = sum_of(chains, not_followed);
-    if share(not_followed_ns, chains.request_ns) >= NAMED_MIN && not_followed_ns > *most_ns {
-        return Some(not_seen(chains, not_followed));
+
+    fn named(&self, group: Group) -> Option<Cause> {
+        Cause::of(self.chains, group, LeafTime::inflicted_ns, &|group| relieved_ns(self.chains, group))
     }
-    let own = largest(chains, itself, chains.request_ns);
-    if own.is_some_and(|own| own.kind != most.kind && own.held_ns > whole_ns.saturating_mul(ITSELF_TIMES)) {
-        return None;
+
+    /// Causes that each prevent a considerable part of it, the largest first.
+    pub(super) fn causes(&self) -> Vec<Cause> {
+        let is_large = |ns: u64| ratio(ns, self.whole_ns) >= self.limits.several_min_ratio;
+        let large = self.ranked.iter().take(SEVERAL).filter(|(ns, _)| is_large(*ns));
+        large.filter_map(|(_, group)| self.named(*group)).collect()
     }
-    if share(*most_ns, whole_ns) >= NAMED_MIN {
-        let cause = named(most)?;
-        return Some(Verdict { causes: vec![cause.clone()], ..Verdict::new(pattern_of(cause.kind)) });
+
+    /// The verdict on it; `None`: what requests do themselves is more.
+    pub(super) fn verdict(&self) -> Option<Verdict> {
+        let (chains, limits) = (self.chains, self.limits);
+        let (most_ns, most) = self.ranked.first()?;
+        let not_followed_ns = sum_of(chains, not_followed);
+        let is_most = ratio(not_followed_ns, chains.request_ns) >= limits.named_min_ratio;
+        if is_most && not_followed_ns > *most_ns {
+            return Some(not_seen(chains, not_followed));
+        }
+        let own = largest(chains, limits, itself, chains.request_ns);
+        let is_more = |own: &Cause| {
+            own.kind != most.kind && ratio(own.held_ns, self.whole_ns) > limits.itself_min_times
+        };
+        if own.as_ref().is_some_and(is_more) {
+            return None;
+        }
+        if ratio(*most_ns, self.whole_ns) >= limits.named_min_ratio {
+            let cause = self.named(*most)?;
+            return Some(Verdict { causes: vec![cause.clone()], ..Verdict::new(pattern_of(cause.kind)) });
+        }
+        // Less than half of request time, without a single cause: what requests do themselves is more.
+        if ratio(self.whole_ns, chains.request_ns) < limits.named_min_ratio {
+            return None;
+        }
+        if sum_of(chains, unseen) > *most_ns {
+            return Some(not_seen(chains, unseen));
+        }
+        Some(Verdict { causes: self.causes(), ..Verdict::new(Pattern::Several) })
     }
-    // Less than half of request time, without a single cause: what requests do themselves is more.
-    if share(whole_ns, chains.request_ns) < NAMED_MIN {
-        return None;
-    }
-    if sum_of(chains, unseen) > *most_ns {
-        return Some(not_seen(chains, unseen));
-    }
-    let causes = ranked.iter().take(SEVERAL).filter(|(ns, _)| share(*ns, whole_ns) >= EACH_OF_SEVERAL_MIN);
-    let causes: Vec<Cause> = causes.filter_map(|(_, group)| named(group)).collect();
-    Some(Verdict { causes, ..Verdict::new(Pattern::Several) })
 }
 
 /// What requests do or wait for themselves.
 fn itself(time: &LeafTime) -> u64 {
-    if is_inflicted(time) { 0 } else { time.held_ns }
+    if time.is_inflicted() { 0 } else { time.held_ns }
 }
 
 /// All of which it is not known for whom it was.
@@ -100,7 +127,7 @@ fn not_followed(time: &LeafTime) -> u64 {
 
 /// Waiting of which it is not known for whom it was.
 fn unseen(time: &LeafTime) -> u64 {
-    if time.leaf.kind == LeafKind::NotFollowed { inflicted_of(time) } else { 0 }
+    if time.leaf.kind == LeafKind::NotFollowed { time.inflicted_ns() } else { 0 }
 }
 
 /// Where chains were not followed: the hop that is most of it, and why.
@@ -118,40 +145,42 @@ fn not_seen(chains: &Chains, measure: Measure) -> Verdict {
 }
 
 /// Requests that take far longer than others of their endpoint.
-pub(super) fn slowest(snapshot: &Snapshot) -> Option<Verdict> {
-    let (chains, total) = (&snapshot.chains, &snapshot.requests.total);
-    let typical_ns = total.quantile_ns(0.5);
+pub(super) fn slowest(basis: &Basis<'_>) -> Option<Verdict> {
+    let (chains, limits) = (&basis.snapshot.chains, basis.thresholds);
+    let total = &basis.snapshot.requests.total;
     let unusual: Measure = |row| row.unusual_ns;
     // Those that are still open are in no percentile.
     let longest_ns = chains.leaves.iter().filter(|row| row.unusual_ns > 0).map(|row| row.longest_ns).max();
     let slowest_ns = total.quantile_ns(0.99).max(longest_ns.unwrap_or(0));
-    let is_spread = slowest_ns.checked_div(typical_ns).is_some_and(|times| times >= SLOWEST_TIMES);
-    if !is_spread || !is_enough(chains, unusual, ENOUGH_OF_FEW) {
+    let is_spread = ratio(slowest_ns, total.quantile_ns(0.5)) >= limits.slowest_min_times;
+    if !is_spread || !is_enough(basis, unusual, limits.few_min_count) {
         return None;
     }
-    let cause = largest(chains, unusual, sum_of(chains, unusual))?;
+    let cause = largest(chains, limits, unusual, sum_of(chains, unusual))?;
     Some(Verdict { causes: vec![cause], ..Verdict::new(Pattern::Slowest) })
 }
 
 /// What requests themselves wait for or do most of their time.
-pub(super) fn usual(chains: &Chains) -> Option<Verdict> {
-    if let Some(cause) = largest(chains, itself, chains.request_ns) {
+pub(super) fn usual(basis: &Basis<'_>) -> Option<Verdict> {
+    let (chains, limits) = (&basis.snapshot.chains, basis.thresholds);
+    if let Some(cause) = largest(chains, limits, itself, chains.request_ns) {
         return Some(Verdict { causes: vec![cause], ..Verdict::new(Pattern::TakesAsLong) });
     }
-    let is_most = share(sum_of(chains, not_followed), chains.request_ns) >= NAMED_MIN;
+    let is_most = ratio(sum_of(chains, not_followed), chains.request_ns) >= limits.named_min_ratio;
     is_most.then(|| not_seen(chains, not_followed))
 }
 
 /// What requests that fail mostly wait for or do.
-pub(super) fn behind_failures(chains: &Chains) -> Option<Cause> {
-    largest(chains, |row| row.held_ns, chains.request_ns)
+pub(super) fn behind_failures(basis: &Basis<'_>) -> Option<Cause> {
+    let chains = &basis.snapshot.chains;
+    largest(chains, basis.thresholds, |row| row.held_ns, chains.request_ns)
 }
 
 /// The cause that has half of `whole_ns`, by what is measured of each leaf.
-fn largest(chains: &Chains, measure: Measure, whole_ns: u64) -> Option<Cause> {
+fn largest(chains: &Chains, limits: &Thresholds, measure: Measure, whole_ns: u64) -> Option<Cause> {
     let weigh = |group: &Group| sum(chains, group, measure);
     let groups = within(chains, Level::Kind, None).into_iter();
     let most = groups.max_by_key(|group| (weigh(group), std::cmp::Reverse(*group)))?;
-    let is_named = weigh(&most) > 0 && share(weigh(&most), whole_ns) >= NAMED_MIN;
+    let is_named = weigh(&most) > 0 && ratio(weigh(&most), whole_ns) >= limits.named_min_ratio;
     is_named.then(|| Cause::of(chains, most, measure, &weigh)).flatten()
 }

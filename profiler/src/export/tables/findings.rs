@@ -52,6 +52,7 @@ pub(in crate::export) fn columns() -> Vec<Column<FindingRow>> {
         Column::new("answer", Kind::Text, "`present`, `absent` or `undecided`.", |row: &R| {
             Cell::Text(match row.finding.answer {
                 Answer::Present => "present",
+                Answer::Usual => "usual",
                 Answer::Absent => "absent",
                 Answer::Undecided { .. } => "undecided",
             })
@@ -73,14 +74,6 @@ pub(in crate::export) fn columns() -> Vec<Column<FindingRow>> {
         Column::new("count", Kind::Count, "Requests counted for it.", |row: &R| {
             Cell::number(row.finding.count)
         }),
-        Column::new("follows", Kind::Text, "The finding that is its cause.", |row: &R| {
-            Cell::maybe_text(row.finding.follows.map(|follows| follows.from))
-        })
-        .null("it stands by itself"),
-        Column::new("yields_to", Kind::Text, "The finding whose advice comes first.", |row: &R| {
-            Cell::maybe_text(row.finding.yields_to)
-        })
-        .null("none"),
         Column::new("advice", Kind::Text, "What to change. Hostile input.", |row: &R| {
             Cell::text(&row.finding.advice)
         })

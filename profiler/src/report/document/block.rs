@@ -175,10 +175,6 @@ pub(crate) struct Verdict<'a> {
     pub(crate) finding: &'a Finding,
     /// Its place among those that are present.
     pub(crate) number: usize,
-    /// Steps from what it follows from.
-    pub(crate) depth: usize,
-    /// What of it follows from that.
-    pub(crate) cause: Option<String>,
     /// What it costs, that it costs nothing but is worth knowing, or that it is undecided.
     pub(crate) cost: String,
     /// What is the case, or why that is not decided. Hostile.

@@ -1,9 +1,8 @@
-//! Findings: what is wrong, causes first, and what to do; then what is undecided and why, then what is ruled
-//! out.
+//! Findings: what is wrong, the costliest first, and what to do; then what requests usually do, what is
+//! undecided and why, and what is ruled out.
 //!
 //! In: findings, and the snapshot they are about. Out: a section.
 
-use profiler_core::finding::follows::{Ranked, by_cause};
 use profiler_core::finding::{Answer, Finding};
 use profiler_core::model::Snapshot;
 
@@ -21,17 +20,18 @@ pub(super) fn section<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) -> Se
         let rules = ordered.iter().copied().filter(|finding| finding.id != summary::HEALTHY);
         rules.filter(|finding| wanted(&finding.answer)).collect()
     };
-    let present = by_cause(findings);
+    let present = summary::present(findings);
+    let usual = of(|answer| *answer == Answer::Usual);
     let undecided = of(|answer| matches!(answer, Answer::Undecided { .. }));
     let absent = of(|answer| *answer == Answer::Absent);
     let note =
         format!("{} present, {} undecided, {} ruled out", present.len(), undecided.len(), absent.len());
     let mut body = Blocks::default();
-    for (index, ranked) in present.iter().enumerate() {
+    for (index, finding) in present.iter().enumerate() {
         if index > 0 {
             body.gap();
         }
-        let verdict = is_present(snapshot, *ranked, index + 1, place(ranked.finding));
+        let verdict = is_present(snapshot, finding, index + 1, place(finding));
         body.push(On::ALL, Block::Verdict(verdict));
     }
     if !present.is_empty() && !undecided.is_empty() {
@@ -51,32 +51,37 @@ pub(super) fn section<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) -> Se
         let ids = format!("Undecided: {}", ids.join(", "));
         body.push(On::PAGE, Block::Folded(Folded::new(ids, each)));
     }
+    if !usual.is_empty() {
+        let ids: Vec<&str> = usual.iter().map(|finding| finding.id).collect();
+        let ids = format!("Usual, and nobody else waits for it: {}", ids.join(", "));
+        body.gap();
+        body.push(On::TEXT, Block::RuledOut(format!("{ids}.")));
+        body.push(On::PAGE, Block::Folded(Folded::new(ids, each_with_evidence(&usual, place))));
+    }
     if !absent.is_empty() {
         let ids: Vec<&str> = absent.iter().map(|finding| finding.id).collect();
         let ids = format!("Ruled out: {}", ids.join(", "));
         body.gap();
         body.push(On::TEXT, Block::RuledOut(format!("{ids}.")));
-        let mut each = Blocks::default();
-        for finding in absent {
-            each.entry(finding.id, finding.sentence.as_str());
-            each.all(evidence(finding, place(finding)));
-        }
-        body.push(On::PAGE, Block::Folded(Folded::new(ids, each)));
+        body.push(On::PAGE, Block::Folded(Folded::new(ids, each_with_evidence(&absent, place))));
     }
     Section::new("findings", "Findings", body).note(note).brief(0, 0)
 }
 
-fn is_present<'a>(
-    snapshot: &Snapshot,
-    Ranked { finding, depth }: Ranked<'a>,
-    number: usize,
-    place: usize,
-) -> Verdict<'a> {
+/// Sentences of findings, each with what it rests on.
+fn each_with_evidence<'a>(findings: &[&'a Finding], place: impl Fn(&Finding) -> usize) -> Blocks<'a> {
+    let mut each = Blocks::default();
+    for finding in findings {
+        each.entry(finding.id, finding.sentence.as_str());
+        each.all(evidence(finding, place(finding)));
+    }
+    each
+}
+
+fn is_present<'a>(snapshot: &Snapshot, finding: &'a Finding, number: usize, place: usize) -> Verdict<'a> {
     Verdict {
         finding,
         number,
-        depth,
-        cause: summary::follows(finding).filter(|_| depth > 0),
         cost: match summary::is_wrong(finding.id) {
             true => format!("cost {} request-seconds", unit::request_seconds(finding.cost_ns)),
             false => "worth knowing".to_owned(),
@@ -92,8 +97,6 @@ fn is_undecided<'a>(snapshot: &Snapshot, finding: &'a Finding, place: usize) -> 
     Some(Verdict {
         finding,
         number: 0,
-        depth: 0,
-        cause: None,
         cost: "undecided".to_owned(),
         sentence: reason,
         exemplars: exemplars(snapshot, finding),

@@ -90,7 +90,7 @@ pub(super) struct Word {
 }
 
 impl Word {
-    /// What words have in common that differ by a stroke: `accept_queue`, `accept-queue`, `WsgiAcceptQueue`.
+    /// What words have in common that differ by a stroke: `back_end`, `back-end`, `WsgiBackEnd`.
     pub(super) fn key(&self) -> String {
         key(&self.name)
     }
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn words_that_differ_by_a_stroke_have_one_key() {
         for names in [
-            ["accept_queue", "accept-queue", "WsgiAcceptQueue"],
+            ["back_end", "back-end", "WsgiBackEnd"],
             ["worker_timeout", "worker-timeouts", "WsgiWorkerTimeouts"],
         ] {
             let keys = names.map(key);

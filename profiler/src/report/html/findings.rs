@@ -14,12 +14,11 @@ use crate::report::verdict_words::Headline;
 
 /// Begins an article on one finding; its evidence follows.
 pub(super) fn article(html: &mut Html, verdict: &Verdict<'_>) {
-    let Verdict { finding, cost, cause, .. } = verdict;
+    let Verdict { finding, cost, .. } = verdict;
     if finding.answer == Answer::Present {
-        html.raw(match verdict.depth {
-            _ if !summary::is_wrong(finding.id) => "<article class=\"finding notice\"",
-            0 => "<article class=\"finding\"",
-            _ => "<article class=\"finding follows\"",
+        html.raw(match summary::is_wrong(finding.id) {
+            true => "<article class=\"finding\"",
+            false => "<article class=\"finding notice\"",
         });
     } else {
         html.raw("<article class=\"finding undecided\"");
@@ -28,9 +27,6 @@ pub(super) fn article(html: &mut Html, verdict: &Verdict<'_>) {
     let own = format!("finding-{}", finding.id);
     html.attribute("id", &own).raw("><h3><a").attribute("href", &format!("#{own}")).raw(">");
     html.text(finding.id).raw("</a> <span class=\"cost\">").text(cost);
-    if let Some(cause) = cause {
-        html.raw(", ").text(cause);
-    }
     html.raw("</span></h3>").element("p", verdict.sentence);
     if !finding.advice.is_empty() {
         html.raw("<p class=\"advice\"><strong>What to do:</strong> ").text(&finding.advice).raw("</p>");

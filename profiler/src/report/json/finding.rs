@@ -12,6 +12,7 @@ view! {
     pub(super) struct Finding<'a>(finding: &'a finding::Finding) with {
         let (answer, reason) = match &finding.answer {
             Answer::Present => ("present", None),
+            Answer::Usual => ("usual", None),
             Answer::Absent => ("absent", None),
             Answer::Undecided { reason } => ("undecided", Some(reason.as_str())),
         };
@@ -19,7 +20,7 @@ view! {
         /// Stable id, as in wsgi-trace explain ID.
         id: &'static str = finding.id,
         /// Whether it is so.
-        #[cfg_attr(test, schemars(extend("enum" = ["present", "absent", "undecided"])))]
+        #[cfg_attr(test, schemars(extend("enum" = ["present", "usual", "absent", "undecided"])))]
         answer: &'static str = answer,
         /// Why it cannot be said; null unless undecided.
         reason: Option<&'a str> = reason,
@@ -38,10 +39,6 @@ view! {
         advice: &'a str = &finding.advice,
         /// The settings that the advice changes, in the order in which it names them.
         settings: Vec<AdvisedSetting<'a>> = settings(&finding.steps),
-        /// The finding whose advice comes first; null: none.
-        yields_to: Option<&'static str> = finding.yields_to,
-        /// The finding that is its cause; null: no measured time says that there is one.
-        follows: Option<Follows> = finding.follows.map(Follows::new),
         /// What its advice would bring, as a simulation of this window says; null: no forecast was asked for
         /// (`--forecast`), or the advice changes nothing that is simulated.
         outlook: Option<Outlook<'a>> = finding.outlook.as_ref().map(Outlook::new),
@@ -144,16 +141,6 @@ view! {
         needs: Vec<&'a str> = alternative.needs.clone(),
         /// What it may make worse, a clause; null: nothing is known.
         caveat: Option<&'static str> = change.caveat,
-    }
-}
-
-view! {
-    struct Follows(follows: finding::follows::Follows) {
-        /// Id of the cause.
-        from: &'static str = follows.from,
-        /// How much of this finding the cause accounts for.
-        #[cfg_attr(test, schemars(with = "f64", range(max = 1)))]
-        share_ratio: Option<f64> = rounded(follows.share),
     }
 }
 

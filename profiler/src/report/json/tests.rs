@@ -249,7 +249,7 @@ fn findings_come_present_first_and_worst_first() {
         .iter()
         .map(|finding| finding["id"].as_str().unwrap())
         .collect();
-    assert_eq!(order, ["slots-exhausted", "slow-clients", "backend-dominates", "cpu-bound", "healthy"]);
+    assert_eq!(order, ["sleeping", "slow-clients", "backend-dominates", "cpu-bound", "healthy"]);
     assert_eq!(report["findings"][0]["cost_request_seconds"], 530.123_457);
     assert_eq!(report["findings"][0]["evidence"][1]["value"], 0.333_333);
     assert_eq!(report["findings"][2]["answer"], "undecided");

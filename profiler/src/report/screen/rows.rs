@@ -246,11 +246,12 @@ fn findings(shown: &Shown) -> Listing {
         Answer::Present if summary::is_wrong(finding.id) => ("present", Role::Bad),
         Answer::Present => ("present", Role::Plain),
         Answer::Undecided { .. } => ("undecided", Role::Doubt),
+        Answer::Usual => ("usual", Role::Plain),
         Answer::Absent => ("ruled out", Role::Quiet),
     };
     let because = |finding: &Finding| match &finding.answer {
         Answer::Undecided { reason } => reason.clone(),
-        Answer::Present | Answer::Absent => finding.sentence.clone(),
+        Answer::Present | Answer::Usual | Answer::Absent => finding.sentence.clone(),
     };
     let cost = |finding: &Finding| match finding.cost_ns {
         0 => "-".to_owned(),

@@ -4,7 +4,6 @@
 //! In: the findings of the window. Out: the first lines of the screen, which are never cut; lines of reasons.
 
 use profiler_core::finding::Finding;
-use profiler_core::finding::follows::by_cause;
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
@@ -53,10 +52,10 @@ pub(super) fn why(shown: &Shown, paint: Paint, width: usize, rows: usize) -> Vec
     beside(paint, (label, indent), (&first.sentence, Role::Plain), width, rows)
 }
 
-/// What else is wrong, a line each: what it follows from, or what to do. At most `rows`.
+/// What else is wrong, a line each: what to do. At most `rows`.
 pub(super) fn also(shown: &Shown, paint: Paint, width: usize, rows: usize) -> Vec<Line<'static>> {
     let Some(first) = first(shown) else { return Vec::new() };
-    let others = by_cause(&shown.findings).into_iter().map(|ranked| ranked.finding);
+    let others = summary::present(&shown.findings).into_iter();
     let others = others.filter(|other| other.id != first.id && summary::is_wrong(other.id));
     let mut lines = Vec::new();
     for other in others.take(rows) {
@@ -65,7 +64,7 @@ pub(super) fn also(shown: &Shown, paint: Paint, width: usize, rows: usize) -> Ve
         label.push_span(paint.span(Role::Doubt, other.id));
         label.push_span(Span::raw("  "));
         let arrow = paint.charset.glyph("→ ", "> ");
-        let text = summary::follows(other).unwrap_or_else(|| format!("{arrow}{}", summary::change(other)));
+        let text = format!("{arrow}{}", summary::change(other));
         lines.extend(beside(paint, (label, indent), (&text, Role::Plain), width, 1));
     }
     lines
@@ -75,10 +74,9 @@ pub(super) fn also(shown: &Shown, paint: Paint, width: usize, rows: usize) -> Ve
 fn first(shown: &Shown) -> Option<&Finding> {
     match verdict_words::headline(&shown.snapshot, &shown.findings) {
         Headline::Wrong { finding: Some(id), .. } => shown.findings.iter().find(|finding| finding.id == id),
-        Headline::Wrong { .. } => by_cause(&shown.findings)
-            .into_iter()
-            .map(|ranked| ranked.finding)
-            .find(|one| summary::is_wrong(one.id)),
+        Headline::Wrong { .. } => {
+            summary::present(&shown.findings).into_iter().find(|one| summary::is_wrong(one.id))
+        }
         _ => None,
     }
 }

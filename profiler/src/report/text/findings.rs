@@ -38,9 +38,6 @@ pub(super) fn headline(page: &mut Page, headline: &Headline) {
     page.blank();
 }
 
-/// Columns by which what follows from a finding stands further right.
-const STEP: usize = 4;
-
 /// Lines of a finding's sentence, and of its advice, where the report is one page.
 const SENTENCE: usize = 3;
 const ADVICE: usize = 4;
@@ -50,18 +47,16 @@ pub(super) fn one(page: &mut Page, verdict: &Verdict<'_>) {
     if page.room.is_some_and(|room| !room.is_named(verdict.number)) {
         return;
     }
-    let before = " ".repeat(STEP * verdict.depth);
-    let cause = verdict.cause.as_ref().map_or_else(String::new, |cause| format!(", {cause}"));
-    let label = format!("{before}{:>2}  {}{cause}", verdict.number, finding.id);
+    let label = format!("{:>2}  {}", verdict.number, finding.id);
     let gap = page.width.saturating_sub(columns(&label) + columns(&verdict.cost)).max(2);
     let role = if is_wrong(finding.id) { Role::Bad } else { Role::Strong };
     page.line(&[(role, label.as_str()), (Role::Plain, &" ".repeat(gap)), (role, &verdict.cost)]);
     if page.room.is_some_and(|room| !room.is_in_full(verdict.number)) {
         return;
     }
-    let indent = format!("{before}    ");
+    let indent = "    ";
     page.at_most(SENTENCE);
-    page.paragraph((Role::Quiet, &indent), (Role::Plain, verdict.sentence));
+    page.paragraph((Role::Quiet, indent), (Role::Plain, verdict.sentence));
     if !finding.advice.is_empty() {
         let arrow = format!("{indent}{}", page.style.charset.glyph("→ ", "> "));
         page.at_most(ADVICE);
@@ -70,11 +65,11 @@ pub(super) fn one(page: &mut Page, verdict: &Verdict<'_>) {
     let outlook = outlook::sentences(finding);
     if !outlook.is_empty() {
         page.at_most(ADVICE);
-        page.paragraph((Role::Quiet, &indent), (Role::Plain, &outlook));
+        page.paragraph((Role::Quiet, indent), (Role::Plain, &outlook));
     }
     let evidence = evidence(page, finding);
     if page.room.is_none() && !evidence.is_empty() {
-        page.paragraph((Role::Quiet, &indent), (Role::Quiet, &evidence));
+        page.paragraph((Role::Quiet, indent), (Role::Quiet, &evidence));
     }
 }
 

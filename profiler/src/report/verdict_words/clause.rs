@@ -2,8 +2,8 @@
 //!
 //! In: a cause. Out: `waits for the back end port 5432`.
 
-use profiler_core::model::Snapshot;
 use profiler_core::model::chain::{Held, LeafKind, LeafTime, TakenBy};
+use profiler_core::model::{Endpoint, Snapshot};
 use profiler_core::phase::Phase;
 use profiler_core::server::kind_named;
 use profiler_core::verdict::Cause;
@@ -60,6 +60,11 @@ pub(super) fn of(snapshot: &Snapshot, cause: &Cause) -> String {
         LeafKind::FrontEnd => "is in the front end".to_owned(),
         LeafKind::NotFollowed => "does what was not seen".to_owned(),
     };
+    if cause.kind == LeafKind::BackEnd
+        && let Some(times) = asked_often(snapshot, cause)
+    {
+        clause.push_str(&format!(", {times} times a request"));
+    }
     if time.is_some_and(|time| time.is_shared_connection) {
         clause.push_str(", on one connection that several processes read from");
     }
@@ -71,6 +76,24 @@ pub(super) fn of(snapshot: &Snapshot, cause: &Cause) -> String {
         clause.push_str(", since before the trace");
     }
     clause
+}
+
+/// Ten questions in a request are seldom ten different ones.
+const OFTEN: u64 = 10;
+
+/// How often each request of the endpoint at the leaf asks back ends, where that is often.
+fn asked_often(snapshot: &Snapshot, cause: &Cause) -> Option<u64> {
+    let name = snapshot.chains.endpoint(cause.endpoint?)?;
+    let named = |endpoint: &&Endpoint| {
+        name.strip_prefix(endpoint.method.as_str()).and_then(|rest| rest.strip_prefix(' '))
+            == Some(endpoint.path_shape.as_str())
+    };
+    let mut of_it = snapshot.by_endpoint.list.iter().filter(named);
+    let most = of_it.next()?;
+    let (asked, count) = of_it.fold((most.round_trips.total(), most.count), |(asked, count), other| {
+        (asked.saturating_add(other.round_trips.total()), count.saturating_add(other.count))
+    });
+    asked.checked_div(count).filter(|times| *times >= OFTEN)
 }
 
 fn stood_still(time: Option<&LeafTime>) -> String {

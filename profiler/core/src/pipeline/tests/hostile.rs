@@ -418,7 +418,7 @@ fn take(items: Vec<Told>) {
         for slot in &snapshot.slots.observed {
             assert!(slot.busy_ns() <= slot.length_ns(), "{slot:?}");
         }
-        let findings = crate::finding::evaluate(snapshot, &Thresholds::default());
+        let findings = crate::verdict::findings(snapshot, &Thresholds::default());
         assert!(!findings.is_empty());
     }
 }

@@ -4,11 +4,6 @@
 
 use super::{Advice, Direction, Part, Scope, Setting, Step, act, raise};
 
-/// Where a back end takes the time.
-pub fn faster_back_end() -> Step {
-    act("speed up the back end's answers").or(act("ask it less often")).because("the time is lost there")
-}
-
 /// Where slots run out for want of CPU. Fewer processes only help where hardly anything else holds slots,
 /// which `cpu-bound` says: one in place of three halved the answers a second where requests also waited for a
 /// back end (`make mixes`, seed 66).

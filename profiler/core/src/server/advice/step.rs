@@ -26,8 +26,6 @@ pub struct Part {
 pub enum Arrangement {
     /// A reverse proxy before it buffers requests and responses.
     BufferingProxy,
-    /// The long endpoints go to a server of their own.
-    OwnServer,
 }
 
 fn changing(verb: &str, setting: &Setting, direction: Direction) -> Part {

@@ -3,13 +3,10 @@
 //! In: id of a finding, the server. Out: advice. Options are named as on the command line.
 
 use crate::model::Server;
-use crate::server::advice::common::{
-    faster_back_end, keep_idle_longer, keep_within, more_cpu, raise_cpu_limit,
-};
+use crate::server::advice::common::{keep_idle_longer, keep_within, raise_cpu_limit};
 use crate::server::advice::{
     Advice, Arrangement, Direction, Part, Setting, Sizes, Step, act, lower, raise, say, use_option,
 };
-use crate::server::lock;
 use crate::server::setting::major;
 use crate::server::site::Site;
 
@@ -43,74 +40,33 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<A
         workers: option(server, "--workers", "workers").sizing(Sizes::Processes),
         threads: threads(server, concurrency),
     };
-    if finding_id.starts_with("slots-exhausted") {
-        return exhausted(finding_id, concurrency, &slots);
-    }
     Some(match finding_id {
         // A sync worker closes each connection after its response.
         "keep-alive-race" if concurrency == Concurrency::Sync => return None,
         "keep-alive-race" => keep_idle_longer(&option(server, "--keep-alive", "keepalive")).into(),
         "worker-timeouts" => keep_within(&option(server, "--timeout", "timeout")),
-        "accept-queue" if splits_queue(server, site) => one_queue(),
-        "accept-queue/standing" if concurrency == Concurrency::Threads => full_of_connections(server),
         "idle-connections/acceptor" => idle_at_acceptor(&slots),
         "slow-clients" => slow_clients(concurrency, &slots),
         "idle-connections" => idle_connections(concurrency, server, &slots),
-        "back-end" => back_end(concurrency, &slots),
         "cpu-bound" => cpu_bound(&slots),
-        "cpu-bound/turns" => cpu_in_turns(&slots),
         "cpu-bound/cores" => cores_short(&slots),
         "cpu-throttled" => Advice::first(raise_cpu_limit()).then(
             lower(&slots.workers)
                 .when("If that cannot be")
                 .because("fewer processes use up the quota more slowly and stop less often"),
         ),
-        "verdict/heartbeat" => heartbeat(),
+        "slow-file/heartbeat" => heartbeat(),
         "gil-contention" => gil_contention(concurrency, &slots),
         "loop-blocked" => loop_blocked(&server.worker_class),
         "loop-blocked/computing" => loop_computing(&server.worker_class, &slots),
-        "loop-saturated" => Advice::first(
-            raise(&slots.workers).up_to_cores().because("each worker's event loop uses one core at most"),
-        ),
-        "short-behind-long" => short_behind_long(concurrency, &slots),
-        "imbalance" => return imbalance(concurrency, server, &slots, site),
         "full-beside-free" => accepts_without_capacity(concurrency, server, &slots),
         "herd" => herd(concurrency, server, &slots, site),
-        other => {
-            let has_threads = matches!(concurrency, Concurrency::Threads | Concurrency::Unknown);
-            let threads = has_threads.then_some(&slots.threads);
-            let more_processes = raise(&slots.workers);
-            return lock::advice(other, lock::Options { more_processes, threads, switch_interval: None });
-        }
-    })
-}
-
-/// Where slots run out, by what holds them.
-fn exhausted(finding_id: &str, concurrency: Concurrency, slots: &Slots) -> Option<Advice> {
-    Some(match finding_id {
-        "slots-exhausted" => slots_exhausted(concurrency, slots),
-        "slots-exhausted/waiting" => slots_waiting(concurrency, slots),
-        "slots-exhausted/computing" => {
-            Advice::first(raise(&slots.workers).up_to_cores().or(act("make the code faster")))
-                .then(say("more threads do not help while Python holds the GIL").no_more(Sizes::Threads))
-        }
-        "slots-exhausted/cpu-short" => Advice::first(more_cpu()).then(
-            say("more workers or threads would not help")
-                .no_more(Sizes::Processes)
-                .no_more(Sizes::Threads)
-                .because("the CPU is what is short"),
-        ),
-        "slots-exhausted/clients" => Advice::first(
-            act("first do what slow-clients advises, a reverse proxy that buffers")
-                .because("more slots would only be held as well"),
-        ),
-        "slots-exhausted/connections" => Advice::first(
-            act("first do what idle-connections advises, a reverse proxy that keeps such connections away")
-                .because("more slots would only be held as well"),
-        ),
-        "slots-exhausted/one-worker" => Advice::first(
+        "more-slots" => slots_waiting(concurrency, &slots),
+        // A worker with a queue of its own is waited for while others are free.
+        "more-slots/one-worker" if splits_queue(server, site) => one_queue(),
+        "more-slots/one-worker" => Advice::first(
             raise(&slots.threads)
-                .or(fewer_workers(slots))
+                .or(fewer_workers(&slots))
                 .because("connections stay with the worker that took them"),
         ),
         _ => return None,
@@ -175,14 +131,6 @@ fn cpu_bound(slots: &Slots) -> Advice {
         .then(say("with the cores busy, only faster code or more machines help"))
 }
 
-/// Where threads take turns at one interpreter.
-fn cpu_in_turns(slots: &Slots) -> Advice {
-    Advice::first(raise(&slots.workers).up_to_cores().because("each has an interpreter of its own")).then(
-        say("fewer --threads lose nothing here, more only wait for the same interpreter")
-            .no_more(Sizes::Threads),
-    )
-}
-
 fn cores_short(slots: &Slots) -> Advice {
     Advice::first(act("give the host more cores").or(lower(&slots.workers).towards_cores()))
         .then(say("requests are then served one after the other instead of all slowly"))
@@ -196,10 +144,7 @@ fn cores_short(slots: &Slots) -> Advice {
 fn gil_contention(concurrency: Concurrency, slots: &Slots) -> Advice {
     match concurrency {
         Concurrency::Threads | Concurrency::Unknown => Advice::first(
-            raise(&slots.workers)
-                .up_to_cores()
-                .and(lower(&slots.threads))
-                .because("processes do not share the GIL, threads do"),
+            raise(&slots.workers).up_to_cores().because("processes do not share the GIL, threads do"),
         )
         .then(act("move long computations out of the process")),
         // One thread serves: who it waits for is the application's own threads.
@@ -263,28 +208,6 @@ fn one_queue() -> Advice {
     Advice::first(out).then(say("each connection then wakes several workers again (herd)"))
 }
 
-/// Who accepts beside serving takes connections that others could serve.
-fn imbalance(concurrency: Concurrency, server: &Server, slots: &Slots, site: &Site) -> Option<Advice> {
-    let is_split = splits_queue(server, site);
-    let fewer = fewer_workers(slots)
-        .because("a worker takes connections also while it is busy, and fewer share better");
-    match concurrency {
-        // Sync workers that share a queue accept nothing while they serve.
-        Concurrency::Sync => is_split.then(one_queue),
-        _ if is_split => Some(one_queue().then(fewer.when("Otherwise"))),
-        _ => Some(fewer.into()),
-    }
-}
-
-/// The main thread accepts nothing while it has as many connections as it may, idle ones counted.
-fn full_of_connections(server: &Server) -> Advice {
-    let limit = option(server, "--worker-connections", "worker_connections");
-    raise(&limit)
-        .or(act("keep idle connections with a reverse proxy before gunicorn"))
-        .because("a worker accepts no more connections than this limit, idle ones counted")
-        .into()
-}
-
 /// Only gthread's acceptor and event loops take what nobody is free for. `--worker-connections` is no way to
 /// keep them from it. Connections that send nothing count too, and with as many of these as it allows the
 /// worker answers nobody (gthread, gevent, eventlet). The ASGI and tornado workers do not look at it at all.
@@ -331,25 +254,6 @@ fn slots_waiting(concurrency: Concurrency, slots: &Slots) -> Advice {
         Concurrency::Loop => loops_are_the_limit(slots),
         Concurrency::Unknown => {
             Advice::first(raise(&slots.threads).so("with gthread workers").or(raise(&slots.workers)))
-        }
-    }
-}
-
-fn slots_exhausted(concurrency: Concurrency, slots: &Slots) -> Advice {
-    match concurrency {
-        Concurrency::Sync => Advice::first(raise(&slots.workers)).then(
-            gthread(slots)
-                .when("Where requests wait rather than compute")
-                .because("it serves several per process for less memory"),
-        ),
-        Concurrency::Threads => Advice::first(
-            raise(&slots.threads)
-                .only("where requests wait (back end, sleep, slow clients)")
-                .also(raise(&slots.workers).only("where requests compute")),
-        ),
-        Concurrency::Loop => loops_are_the_limit(slots),
-        Concurrency::Unknown => {
-            Advice::first(raise(&slots.workers).or(raise(&slots.threads).so("with gthread workers")))
         }
     }
 }
@@ -479,35 +383,4 @@ fn split(in_fewer: Step) -> Advice {
     .then(say("with a mere reload (HUP, USR2) new workers cannot bind"))
     .then(say("a worker that hangs keeps the connections of its own queue; one that ends loses them"))
     .then(in_fewer.when("Otherwise"))
-}
-
-fn back_end(concurrency: Concurrency, slots: &Slots) -> Advice {
-    let faster = Advice::first(faster_back_end());
-    match concurrency {
-        Concurrency::Sync => {
-            faster.then(gthread(slots).when("Until then").because("other requests then run while one waits"))
-        }
-        Concurrency::Threads => {
-            faster.then(raise(&slots.threads).when("Until then").because("a waiting thread costs little"))
-        }
-        Concurrency::Loop | Concurrency::Unknown => {
-            faster.then(say("a timeout on its calls bounds the harm"))
-        }
-    }
-}
-
-fn short_behind_long(concurrency: Concurrency, slots: &Slots) -> Advice {
-    let apart =
-        act("serve the long endpoints from a gunicorn of their own").arranging(Arrangement::OwnServer);
-    match concurrency {
-        Concurrency::Sync => {
-            Advice::first(apart.or(gthread(slots))).then(raising_workers(slots, "helps less"))
-        }
-        Concurrency::Threads => Advice::first(apart)
-            .then(raise(&slots.workers).when("If the long ones compute").because("threads share one GIL"))
-            .then(raise(&slots.threads).when("If the long ones wait")),
-        Concurrency::Loop => Advice::first(apart.or(act("move their computation off the event loop")))
-            .then(raising_workers(slots, "helps less")),
-        Concurrency::Unknown => Advice::first(apart.or(raise(&slots.workers))),
-    }
 }

@@ -5,14 +5,10 @@
 
 use super::DAEMON;
 use crate::model::Server;
-use crate::server::advice::common::{
-    faster_back_end, keep_idle_longer, keep_within, more_cpu, raise_cpu_limit,
-};
+use crate::server::advice::common::{keep_idle_longer, keep_within, raise_cpu_limit};
 use crate::server::advice::{
     Advice, Arrangement, Direction, Part, Scope, Setting, Sizes, act, lower, raise, say,
 };
-use crate::server::lock;
-use crate::server::setting::major;
 
 pub(super) fn advice(finding_id: &str, server: &Server) -> Option<Advice> {
     let advice =
@@ -33,13 +29,6 @@ fn keep_alive_timeout(server: &Server) -> Setting {
         .or_as("mod_wsgi-express: --keep-alive-timeout")
 }
 
-/// The long endpoints in processes of their own.
-fn own_group() -> Part {
-    act("serve the long endpoints from a daemon process group of their own (WSGIProcessGroup for their path)")
-        .arranging(Arrangement::OwnServer)
-        .with(Setting::named("WSGIProcessGroup").at(Scope::Directive), Direction::Set)
-}
-
 /// A warning of more of both.
 fn no_more(text: &str) -> Part {
     say(text).no_more(Sizes::Processes).no_more(Sizes::Threads)
@@ -48,9 +37,6 @@ fn no_more(text: &str) -> Part {
 fn daemon(finding_id: &str, server: &Server) -> Option<Advice> {
     let processes = parameter(server, "processes", "processes").sizing(Sizes::Processes);
     let threads = parameter(server, "threads", "threads").sizing(Sizes::Threads);
-    if finding_id.starts_with("slots-exhausted") {
-        return daemon_exhausted(finding_id, server, (&processes, &threads));
-    }
     Some(match finding_id {
         "slow-clients" => Advice::first(
             act("put a reverse proxy that buffers requests and responses (nginx does) before Apache")
@@ -73,7 +59,7 @@ fn daemon(finding_id: &str, server: &Server) -> Option<Advice> {
             )
             .then(say("idle connections hold no daemon thread"))
         }
-        "cpu-bound" | "cpu-bound/turns" => Advice::first(
+        "cpu-bound" => Advice::first(
             raise(&processes).up_to_cores().because("each has an interpreter of its own"),
         )
         .then(say("more threads only wait for the same interpreter").no_more(Sizes::Threads)),
@@ -84,7 +70,6 @@ fn daemon(finding_id: &str, server: &Server) -> Option<Advice> {
         "gil-contention" => Advice::first(
             raise(&processes)
                 .up_to_cores()
-                .and(lower(&threads))
                 .because("processes do not share the GIL, threads do"),
         )
         .then(say("a shorter switch-interval= only makes threads take turns more often")),
@@ -93,61 +78,16 @@ fn daemon(finding_id: &str, server: &Server) -> Option<Advice> {
                 .when("If that cannot be")
                 .because("fewer processes use up the quota more slowly"),
         ),
-        "short-behind-long" => Advice::first(own_group())
-            .then(raise(&processes).when("If the long ones compute"))
-            .then(raise(&threads).when("If the long ones wait")),
-        "back-end" => Advice::first(faster_back_end())
-        .then(raise(&threads).when("Until then").because("a waiting thread costs little")),
         "worker-timeouts" => keep_within(&parameter(server, "request-timeout", "request_timeout"))
             .then(say("it limits what requests take on average over the threads of a process, idle ones counted")),
-        other => {
-            // Apache does not start with an option that its mod_wsgi does not know, and 5 does not know this
-            // one.
-            let interval = parameter(server, "switch-interval", "switch_interval")
-                .or_as("from mod_wsgi 6 on; mod_wsgi-express: --switch-interval");
-            let knows_interval = major(server).is_some_and(|major| major >= 6);
-            let options = lock::Options {
-                more_processes: raise(&processes),
-                threads: Some(&threads),
-                switch_interval: knows_interval.then_some(&interval),
-            };
-            return lock::advice(other, options);
-        }
-    })
-}
-
-/// Where slots of daemon processes run out, by what holds them.
-fn daemon_exhausted(
-    finding_id: &str,
-    server: &Server,
-    (processes, threads): (&Setting, &Setting),
-) -> Option<Advice> {
-    Some(match finding_id {
-        "slots-exhausted" => {
-            let queue = parameter(server, "queue-timeout", "queue_timeout");
-            Advice::first(
-                raise(threads)
-                    .so("where requests wait (back end, sleep, slow clients)")
-                    .also(raise(processes).so("where requests compute")),
-            )
-            .then(say(format!(
-                "a request waits for a daemon thread no longer than {queue}, then the client gets a 504"
-            )))
-        }
-        "slots-exhausted/waiting" => Advice::first(
-            raise(threads).because("requests wait rather than compute, and a waiting thread costs little"),
+        "more-slots" => Advice::first(
+            raise(&threads).because("requests wait rather than compute, and a waiting thread costs little"),
         ),
-        "slots-exhausted/computing" => {
-            Advice::first(raise(processes).up_to_cores().or(act("make the code faster")))
-                .then(say("more threads do not help while Python holds the GIL").no_more(Sizes::Threads))
-        }
-        "slots-exhausted/cpu-short" => Advice::first(more_cpu())
-            .then(no_more("more processes or threads would not help: the CPU is what is short")),
-        "slots-exhausted/one-worker" => Advice::first(
+        "more-slots/one-worker" => Advice::first(
             act("use fewer processes with more threads")
                 .with(processes.clone(), Direction::Lower)
                 .with(threads.clone(), Direction::Raise)
-                .or(raise(threads))
+                .or(raise(&threads))
                 .because(
                     "all daemon processes accept from one socket, and one of them took more than it could \
                      serve",
@@ -167,20 +107,14 @@ fn embedded(finding_id: &str, server: &Server) -> Option<Advice> {
         .at(Scope::Directive)
         .or_as("mod_wsgi-express without --embedded-mode");
     Some(match finding_id {
-        "slots-exhausted" | "slots-exhausted/waiting" => Advice::first(
+        "more-slots" => Advice::first(
             raise(&clients)
                 .or(act("run the application in daemon mode (WSGIDaemonProcess; mod_wsgi-express without \
                      --embedded-mode)")
                 .with(daemon, Direction::Set))
                 .because("daemon mode sizes Python apart from Apache"),
         ),
-        "slots-exhausted/computing"
-        | "cpu-bound"
-        | "cpu-bound/turns"
-        | "gil-contention"
-        | "gil-starvation"
-        | "gil-convoy"
-        | "gil-threads" => Advice::first(
+        "cpu-bound" | "gil-contention" => Advice::first(
             act("use the prefork MPM (mod_wsgi-express: --server-mpm=prefork)")
                 .with_value(Setting::named("--server-mpm"), "prefork")
                 .more(Sizes::Processes)
@@ -200,23 +134,13 @@ fn embedded(finding_id: &str, server: &Server) -> Option<Advice> {
                 .or(act("put a reverse proxy in front"))
                 .because("a connection kept alive holds a worker in the prefork and worker MPMs"),
         ),
-        "short-behind-long" => Advice::first(own_group()),
         _ => return None,
     })
 }
 
 /// What is true in every mode.
 fn shared(finding_id: &str, server: &Server) -> Option<Advice> {
-    let only_held = no_more("more processes or threads would only be held as well");
     Some(match finding_id {
-        "slots-exhausted/clients" => {
-            Advice::first(act("first do what slow-clients advises, a reverse proxy that buffers"))
-                .then(only_held)
-        }
-        "slots-exhausted/connections" => {
-            Advice::first(act("first do what idle-connections advises")).then(only_held)
-        }
-        "back-end" => Advice::first(faster_back_end()).then(say("a timeout on calls to it bounds the harm")),
         "keep-alive-race" => Advice::first(keep_idle_longer(&keep_alive_timeout(server))).then(say(
             "in the prefork and worker MPMs an idle connection holds one of Apache's workers meanwhile",
         )),

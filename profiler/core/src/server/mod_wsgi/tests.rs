@@ -115,37 +115,12 @@ fn what_to_change_is_named_as_apache_and_as_mod_wsgi_express_have_it() {
     let settings =
         vec![Setting { name: "threads".to_owned(), value: "5".to_owned(), origin: Origin::Configured }];
     let server = Server { worker_class: DAEMON.to_owned(), settings, ..Server::default() };
-    let advice = ModWsgi.advice("slots-exhausted/waiting", &server, &Site::default()).expect("advice");
+    let advice = ModWsgi.advice("more-slots", &server, &Site::default()).expect("advice");
     assert_eq!(advice.imperative(), "Raise threads= (now 5; mod_wsgi-express: --threads)");
     let changes: Vec<_> = advice.changes();
     let names: Vec<_> =
         changes.iter().map(|change| (change.setting.name.as_str(), change.setting.scope)).collect();
     assert_eq!(names, [("threads=", Scope::Directive)]);
-}
-
-#[test]
-fn switch_interval_is_lowered_with_the_version_that_has_it_and_in_daemon_mode_alone() {
-    for (mode, version, id, is_lowered, is_named) in [
-        (DAEMON, Some("6.1.1"), "gil-convoy", true, true),
-        (DAEMON, Some("6.1.1"), "gil-not-released", false, true),
-        // Apache does not start with it there, or may not.
-        (DAEMON, Some("5.0.2"), "gil-convoy", false, false),
-        (DAEMON, None, "gil-convoy", false, false),
-        (EMBEDDED, Some("6.1.1"), "gil-convoy", false, false),
-        (EMBEDDED, Some("6.1.1"), "gil-not-released", false, false),
-    ] {
-        let version = version.map(str::to_owned);
-        let server = Server { worker_class: mode.to_owned(), version, ..Server::default() };
-        let advice = ModWsgi.advice(id, &server, &Site::default()).unwrap_or_default();
-        let text = advice.to_string();
-        let with_version = "ower switch-interval= (from mod_wsgi 6 on; mod_wsgi-express: --switch-interval)";
-        assert_eq!(text.contains(with_version), is_lowered, "{mode}: {id}: {text}");
-        // The option begins a sentence where it only changes nothing.
-        assert_eq!(text.contains("witch-interval"), is_named, "{mode}: {id}: {text}");
-        let changes = advice.changes();
-        let is_change = changes.iter().any(|change| change.setting.name == "switch-interval=");
-        assert_eq!(is_change, is_lowered, "{mode}: {id}: {text}");
-    }
 }
 
 #[test]

@@ -2,11 +2,10 @@
 //!
 //! In: id of a finding, the server. Out: advice. Options are named as on the command line.
 
-use super::super::advice::common::{faster_back_end, keep_within, more_cpu, raise_cpu_limit};
+use super::super::advice::common::{keep_within, raise_cpu_limit};
 use super::super::advice::{
     Advice, Arrangement, Direction, Setting, Sizes, act, lower, raise, say, use_option,
 };
-use super::super::lock;
 use super::super::setting::is_from;
 use super::super::site::Site;
 use crate::model::Server;
@@ -42,8 +41,8 @@ impl Slots {
 pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<Advice> {
     let slots = Slots::of(server);
     let Slots { processes, inside, noun } = &slots;
-    if finding_id.starts_with("slots-exhausted") {
-        return exhausted(finding_id, server, site, &slots);
+    if matches!(finding_id, "more-slots" | "cpu-bound") && keeps_back(server, site) {
+        return Some(kept_back(server, site, processes));
     }
     Some(match finding_id {
         "slow-clients" => {
@@ -57,15 +56,9 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<A
                 format!("with --http11-socket a finished connection holds a worker until {timeout} has passed"),
             )
         }
-        "back-end" => Advice::first(faster_back_end())
-        .then(raise(inside).when("Until then").because(format!("a waiting {noun} costs little"))),
         "cpu-bound" => Advice::first(raise(processes).up_to_cores())
             .then(say("more threads do not help while Python code holds the GIL").no_more(Sizes::Threads))
             .then(say("with the cores busy, only faster code or more machines help")),
-        "cpu-bound/turns" => Advice::first(
-            raise(processes).up_to_cores().because("each has an interpreter of its own"),
-        )
-        .then(say("more --threads only wait").no_more(Sizes::Threads)),
         "cpu-bound/cores" => Advice::first(
             act("give the host more cores").or(lower(processes).towards_cores()),
         )
@@ -77,9 +70,6 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<A
         "gil-contention" => gil_contention(&slots),
         "cpu-throttled" => Advice::first(raise_cpu_limit())
             .then(lower(processes).when("If that cannot be")),
-        "short-behind-long" => Advice::first(act("serve the long endpoints from a uWSGI of their own").arranging(Arrangement::OwnServer))
-            .then(raise(processes).when("If the long ones compute"))
-            .then(raise(inside).when("If the long ones wait")),
         "herd" => Advice::first(use_option(&Setting::named("--thunder-lock")).because(
             "one worker then waits for the listener and a connection wakes one (--threads does the same within a \
              process)",
@@ -92,11 +82,11 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<A
         )
         .then(say("a client that keeps connections sends its next request into the close"))
         .then(say("with --http11-socket uWSGI keeps connections, and each then holds a worker")),
-        other => {
-            let more_processes = raise(processes);
-            let options = lock::Options { more_processes, threads: slots.threads(), switch_interval: None };
-            return lock::advice(other, options);
-        }
+        "more-slots" => Advice::first(
+            raise(inside)
+                .because(format!("requests wait rather than compute, and a waiting {noun} costs little")),
+        ),
+        _ => return None,
     })
 }
 
@@ -140,11 +130,8 @@ fn worker_timeouts(server: &Server, site: &Site) -> Advice {
 fn gil_contention(slots: &Slots) -> Advice {
     let processes = &slots.processes;
     match slots.threads() {
-        Some(threads) => Advice::first(
-            raise(processes)
-                .up_to_cores()
-                .and(lower(threads))
-                .because("processes do not share the GIL, threads do"),
+        Some(_) => Advice::first(
+            raise(processes).up_to_cores().because("processes do not share the GIL, threads do"),
         ),
         // One thread serves: who it waits for is the application's own threads.
         None => Advice::first(
@@ -153,6 +140,12 @@ fn gil_contention(slots: &Slots) -> Advice {
         )
         .then(say(format!("raising {processes} shares it out")).with(processes.clone(), Direction::Raise)),
     }
+}
+
+/// Whether fewer workers than processes were kept running: who does so has fewer slots, as long as it does.
+fn keeps_back(server: &Server, site: &Site) -> bool {
+    let some_run = server.number("processes").is_some_and(|all| (1..all).contains(&site.workers));
+    server.number("cheaper").is_some_and(|fewest| fewest > 0) && some_run
 }
 
 /// Where fewer workers than processes were kept running.
@@ -177,50 +170,6 @@ fn kept_back(server: &Server, site: &Site, processes: &Setting) -> Advice {
     )
 }
 
-/// Where slots run out, by what holds them.
-fn exhausted(finding_id: &str, server: &Server, site: &Site, slots: &Slots) -> Option<Advice> {
-    let Slots { processes, inside, noun } = slots;
-    let waiting = raise(inside)
-        .when("Where requests wait rather than compute")
-        .because(format!("{noun}s take less memory than processes"));
-    // Who keeps workers back has fewer slots than processes, as long as it does.
-    let some_run = server.number("processes").is_some_and(|all| (1..all).contains(&site.workers));
-    let keeps_back = server.number("cheaper").is_some_and(|fewest| fewest > 0) && some_run;
-    if keeps_back
-        && matches!(finding_id, "slots-exhausted" | "slots-exhausted/waiting" | "slots-exhausted/computing")
-    {
-        return Some(kept_back(server, site, processes).then(waiting));
-    }
-    let only_held = say("more workers or threads would only be held as well")
-        .no_more(Sizes::Processes)
-        .no_more(Sizes::Threads);
-    Some(match finding_id {
-        "slots-exhausted" => Advice::first(raise(processes)).then(waiting),
-        "slots-exhausted/waiting" => Advice::first(
-            raise(inside)
-                .because(format!("requests wait rather than compute, and a waiting {noun} costs little")),
-        ),
-        "slots-exhausted/computing" => {
-            Advice::first(raise(processes).up_to_cores().or(act("make the code faster")))
-                .then(say("more threads do not help while Python holds the GIL").no_more(Sizes::Threads))
-        }
-        "slots-exhausted/cpu-short" => Advice::first(more_cpu()).then(
-            say("more workers or threads would not help: the CPU is what is short")
-                .no_more(Sizes::Processes)
-                .no_more(Sizes::Threads),
-        ),
-        "slots-exhausted/clients" => {
-            Advice::first(act("first do what slow-clients advises, a reverse proxy that buffers"))
-                .then(only_held)
-        }
-        "slots-exhausted/connections" => Advice::first(act(
-            "first do what idle-connections advises, a reverse proxy that keeps such connections away",
-        ))
-        .then(only_held),
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,22 +191,18 @@ mod tests {
         let settings = [("processes", "4"), ("cheaper", "1"), ("threads", "1")];
         let kept_back = "Raise --cheaper (now 1) to 3 at most, or leave it out: it is the least number of workers, and \
                          only 2 of --processes (now 4) ran";
-        let all_ran = "Raise --processes (now 4). ";
+        let all_ran = "Raise --threads (now 1): ";
         for (workers, begins) in [(2, kept_back), (4, all_ran), (5, all_ran), (0, all_ran)] {
             let site = Site { workers, ..Site::default() };
-            let advice = advice("slots-exhausted", &server("sync", &settings), &site).unwrap_or_default();
+            let advice = advice("more-slots", &server("sync", &settings), &site).unwrap_or_default();
             let text = advice.to_string();
             assert!(text.starts_with(begins), "{workers}: {text}");
             let changes = advice.changes();
             let changes = changes.iter().map(|change| (change.setting.name.as_str(), change.direction));
             let expected = if workers == 2 {
-                vec![
-                    ("--cheaper", Direction::Raise),
-                    ("--cheaper", Direction::Remove),
-                    ("--threads", Direction::Raise),
-                ]
+                vec![("--cheaper", Direction::Raise), ("--cheaper", Direction::Remove)]
             } else {
-                vec![("--processes", Direction::Raise), ("--threads", Direction::Raise)]
+                vec![("--threads", Direction::Raise)]
             };
             assert_eq!(changes.collect::<Vec<_>>(), expected, "{workers}: {text}");
         }
@@ -267,7 +212,7 @@ mod tests {
     fn as_many_as_uwsgi_starts_with_cannot_be_raised() {
         let settings = [("processes", "4"), ("cheaper", "3"), ("threads", "1")];
         let site = Site { workers: 3, ..Site::default() };
-        let advice = advice("slots-exhausted", &server("sync", &settings), &site).unwrap_or_default();
+        let advice = advice("more-slots", &server("sync", &settings), &site).unwrap_or_default();
         assert!(advice.to_string().starts_with("Leave --cheaper (now 3) out: it is the least"), "{advice}");
         assert!(
             advice
@@ -302,8 +247,7 @@ mod tests {
 
     #[test]
     fn threads_are_not_raised_beside_greenlets() {
-        let raised =
-            ["slots-exhausted", "slots-exhausted/waiting", "slow-clients", "back-end", "short-behind-long"];
+        let raised = ["more-slots", "slow-clients"];
         for class in ["gevent", "async", "threads"] {
             // The class has the name of the setting.
             let server = server(class, &[(class, "9")]);
@@ -312,10 +256,6 @@ mod tests {
                 let text = text_on(id);
                 assert!(text.contains(&format!("--{class} (now 9)")), "{class}: {id}: {text}");
                 assert_eq!(text.contains("--threads"), class == "threads", "{class}: {id}: {text}");
-            }
-            for id in ["gil-contention", "gil-convoy", "gil-threads"] {
-                let text = text_on(id);
-                assert_eq!(text.contains("ower --threads"), class == "threads", "{class}: {id}: {text}");
             }
         }
     }

@@ -1,0 +1,44 @@
+//! More slots, where requests wait for one and each more would wait for itself.
+//!
+//! In: a [`Basis`]. Out: advice with the number that the load shows; `None` where more of them would stand in
+//! another line.
+
+use super::sized;
+use crate::finding::basis::Basis;
+use crate::finding::load::is_cpu_full;
+use crate::finding::ratio;
+use crate::model::slot::HeatRow;
+use crate::server::advice::{Advice, act};
+use crate::server::{kind_named, site::Site};
+
+/// Advice to have more of them.
+pub(super) fn more(basis: &Basis<'_>) -> Option<Advice> {
+    let slots = &basis.snapshot.slots;
+    // A server that makes threads as connections come has no number of them.
+    if slots.come_and_go || is_cpu_full(basis) {
+        return None;
+    }
+    let case = match () {
+        () if slots.are_loops() => "more-slots/pool",
+        () if is_one_worker_full(basis) => "more-slots/one-worker",
+        () => "more-slots",
+    };
+    let snapshot = basis.snapshot;
+    let own = kind_named(&snapshot.server.name).advice(case, &snapshot.server, &Site::of(snapshot));
+    let advice = own.unwrap_or_else(|| act("add threads or workers").or(act("shorten the wait")).into());
+    let advice = sized::with_numbers(basis, advice);
+    let is_more = advice.moves().any(|one| one.is_up);
+    is_more.then(|| advice.followed_by(act("sleep for less time").into()))
+}
+
+/// Whether one worker is full for far longer than all are at once. Only a pool, or a worker with a queue of
+/// its own, can be full while its neighbour is not: what a worker with one slot leaves, others take.
+fn is_one_worker_full(basis: &Basis<'_>) -> bool {
+    let rows = &basis.snapshot.slots.heat;
+    let has_own_queue = Site::of(basis.snapshot).is_split;
+    let share = |duration_ns: u64| ratio(duration_ns, basis.window_ns());
+    let pools = rows.iter().filter(|row: &&HeatRow| rows.len() > 1 && (row.slots > 1 || has_own_queue));
+    let worst = pools.map(|row| share(row.exhausted_ns)).fold(0.0, f64::max);
+    worst >= basis.thresholds.exhausted_window_min_ratio
+        && worst > 2.0 * share(basis.snapshot.slots.exhausted_ns)
+}
