@@ -120,7 +120,7 @@ fn tried(trial: &Trial, judged: &mut Judged) -> anyhow::Result<Outcome> {
     }
     let mut now = before.clone();
     while judged.rounds < trial.rounds && now.has(id) {
-        let Some(advised) = now.advised(id) else { break };
+        let Some(advised) = now.finding(id) else { break };
         let advice = advised.advice.clone();
         let (place, changes) = advised.first(trial.holds);
         let changed = match setup.with(&changes, cores) {

@@ -52,8 +52,8 @@ mod tests {
             differs(&cell)
         };
         assert_eq!(named(&["cpu-bound"]), None);
-        assert_eq!(named(&["slots-exhausted", "cpu-bound"]), None);
-        assert!(named(&["slots-exhausted"]).is_some());
+        assert_eq!(named(&["cpu-taken", "cpu-bound"]), None);
+        assert!(named(&["cpu-taken"]).is_some());
         assert!(named(&["herd", "cpu-bound"]).is_some());
         assert!(named(&[]).is_some());
     }

@@ -7,7 +7,7 @@
 
 use wsgi_trace_lab::advised::judge::{Fate, NOISE, fate};
 
-use crate::record::{Figures, Said, Verdict};
+use crate::record::{Figures, Verdict};
 
 /// The noise of p99 is at least this: one turn of another thread with the GIL.
 const TURN_MS: f64 = 5.0;
@@ -29,18 +29,9 @@ pub(crate) fn judge(
     if !worse.is_empty() {
         return (Verdict::Harmed, worse);
     }
-    // Advice that holds until the cause is mended is for what follows from it.
-    let consequences = before.first().into_iter().flat_map(|first| following(finding, first));
-    let mut judged = consequences.map(|id| (id, of_finding(id, before, after)));
-    let eased = judged.find(|(_, (verdict, _))| *verdict == Verdict::Helped);
     let (verdict, why) = of_finding(finding, before, after);
     if verdict == Verdict::Nothing {
-        return match eased {
-            Some((id, (_, eased))) => {
-                (Verdict::Helped, vec![format!("{why}, and of {id}, which follows from it: {eased}")])
-            }
-            None => (verdict, vec![why.to_owned()]),
-        };
+        return (verdict, vec![why.to_owned()]);
     }
     match moved(finding, before, after) {
         Some(id) => {
@@ -49,12 +40,6 @@ pub(crate) fn judge(
         }
         None => (verdict, vec![why.to_owned()]),
     }
-}
-
-/// What follows from a finding.
-fn following<'a>(finding: &'a str, figures: &'a Figures) -> impl Iterator<Item = &'a str> {
-    let follows = move |said: &Said| said.from.as_deref() == Some(finding);
-    figures.findings.iter().filter(move |(_, said)| follows(said)).map(|(id, _)| id.as_str())
 }
 
 /// A finding that was not there before, costs as much as this one did, and of which clients have nothing: the
@@ -170,17 +155,18 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
+    use crate::record::Said;
     use wsgi_trace_lab::advised::watched::Endpoint;
 
     use super::*;
 
-    fn present(cost: f64, from: Option<&str>) -> Said {
-        Said { answer: "present".to_owned(), cost, from: from.map(str::to_owned) }
+    fn present(cost: f64) -> Said {
+        Said { answer: "present".to_owned(), cost }
     }
 
     /// A watch with this finding's cost, answers a second, failures of 1000 requests and p99.
     fn watch(cost: Option<f64>, per_second: f64, failed: usize, p99_ms: Option<f64>) -> Figures {
-        let said = cost.map(|cost| ("herd".to_owned(), present(cost, None)));
+        let said = cost.map(|cost| ("herd".to_owned(), present(cost)));
         Figures {
             findings: said.into_iter().collect(),
             per_second,
@@ -292,37 +278,20 @@ mod tests {
     #[test]
     fn what_cannot_be_said_is_no_help() {
         let mut after = watch(None, 100.0, 0, Some(20.0));
-        after
-            .findings
-            .insert("herd".to_owned(), Said { answer: "undecided".to_owned(), ..present(0.0, None) });
+        after.findings.insert("herd".to_owned(), Said { answer: "undecided".to_owned(), ..present(0.0) });
         assert_eq!(verdict(&[after]), Verdict::Nothing);
-    }
-
-    #[test]
-    fn advice_on_a_cause_that_stays_has_helped_where_what_follows_from_it_is_gone() {
-        let with = |mut figures: Figures, cost: f64, from: &str| {
-            figures.findings.insert("slots-exhausted".to_owned(), present(cost, Some(from)));
-            figures
-        };
-        let stays = || watch(Some(2.0), 100.0, 0, Some(20.0));
-        let full = |from| [with(stays(), 1.0, from), with(stays(), 1.2, from)];
-        let judged = judge("herd", (&full("herd"), &[stays()]), false);
-        let why = "it stays, and of slots-exhausted, which follows from it: it is gone".to_owned();
-        assert_eq!(judged, (Verdict::Helped, vec![why]));
-        assert_eq!(judge("herd", (&full("other"), &[stays()]), false).0, Verdict::Nothing);
-        assert_eq!(judge("herd", (&full("herd"), &[with(stays(), 0.9, "herd")]), false).0, Verdict::Nothing);
     }
 
     #[test]
     fn loss_that_only_has_another_name_now_was_not_helped() {
         let with = |per_second, p99_ms, cost: f64| {
             let mut figures = watch(None, per_second, 0, Some(p99_ms));
-            figures.findings.insert("gil-threads".to_owned(), present(cost, None));
+            figures.findings.insert("gil-contention".to_owned(), present(cost));
             figures
         };
         let (verdict, why) = judge("herd", (&before(), &[with(110.0, 20.0, 2.0)]), false);
         assert_eq!(verdict, Verdict::Nothing, "{why:?}");
-        assert!(why[0].contains("gil-threads"), "{why:?}");
+        assert!(why[0].contains("gil-contention"), "{why:?}");
         for (what, after) in [
             ("it costs less", with(110.0, 20.0, 1.9)),
             ("there are more answers", with(150.0, 20.0, 2.0)),

@@ -55,8 +55,6 @@ const LONG: Clients = &[&["--clients=8", "--keep-alive=20", "--routes=/sleep/300
 const SHORT_LONG: Clients = &[&["--clients=8", "--routes=/fast=4,/sleep/400"]];
 const FEW: Clients = &[&["--clients=4", "--routes=/sleep/100"]];
 const FIVE: Clients = &[&["--clients=5", "--routes=/sleep/300"]];
-/// Waits as long as for a back end, without one, in threads that are free.
-const ALONE: Clients = &[&["--clients=3", "--think-ms=40", "--routes=/sleep/20"]];
 /// Bodies whose bytes come at once.
 const QUICK_BODIES: Clients = &[&["--clients=2", "--think-ms=50", "--kinds=sized", "--upload-bytes=1000"]];
 /// Nobody connects ahead.
@@ -66,13 +64,10 @@ const LITTLE_CPU: Clients = &[&["--clients=1", "--think-ms=100", "--routes=/cpu"
 /// Nobody wants the GIL meanwhile.
 const ONE_AT_A_TIME: Clients = &[&["--clients=1", "--think-ms=200", "--routes=/truth/cpu/20"]];
 const ONE_CALLS: Clients = &[&["--clients=1", "--think-ms=200", "--routes=/truth/calls/20"]];
-/// As long as code kept the GIL, without it.
-const RELEASING: Clients = &[&["--clients=3", "--think-ms=20", "--routes=/truth/sleep/40"]];
 /// Now and then a short request.
 const TRICKLE: Clients = &[&["--clients=1", "--think-ms=50"]];
 const SLEEPS_LITTLE: Clients = &[&["--clients=1", "--think-ms=60", "--routes=/sleep/5"]];
 const PATIENT: Clients = &[&["--clients=1", "--think-ms=60", "--timeout=0.9", "--routes=/sleep/100"]];
-const KEPT: Clients = &[&["--clients=14", "--keep-alive=1000", "--think-ms=250"]];
 const LATE: Clients = &[&["--clients=24", "--keep-alive=20", "--think-ms=1700", "--spread-seconds=1.7"]];
 
 /// All of them, in the order of the trials.
@@ -84,8 +79,6 @@ const HEALTHY: &[Healthy] = &[
     healthy("slots-mod_wsgi", (Kind::ModWsgi, "", 1, 15), &[], LONG),
     healthy("slots-waitress", (Kind::Waitress, "", 1, 12), &[], LONG),
     healthy("slots-cheroot", (Kind::Cheroot, "", 1, 12), &[], LONG),
-    healthy("back-end-gthread", (Kind::Gunicorn, "gthread", 1, 4), &[], ALONE),
-    healthy("back-end-uwsgi", (Kind::Uwsgi, "", 1, 4), &[], ALONE),
     healthy("slow-clients-gthread", (Kind::Gunicorn, "gthread", 1, 4), &[], QUICK_BODIES),
     healthy("idle-sync-23", (Kind::Gunicorn23, "sync", 4, 1), &[], TALKING),
     healthy("idle-cheroot", (Kind::Cheroot, "", 1, 4), &[], TALKING),
@@ -102,7 +95,6 @@ const HEALTHY: &[Healthy] = &[
     },
     healthy("gil-contention-gthread", (Kind::Gunicorn, "gthread", 1, 3), &[], ONE_AT_A_TIME),
     healthy("gil-starvation-gthread", (Kind::Gunicorn, "gthread", 1, 4), &[], ONE_AT_A_TIME),
-    healthy("gil-kept-gthread", (Kind::Gunicorn, "gthread", 1, 4), &[], RELEASING),
     healthy("gil-convoy-gthread", (Kind::Gunicorn, "gthread", 1, 3), &[], ONE_CALLS),
     healthy("gil-threads-gthread", (Kind::Gunicorn, "gthread", 1, 4), &[], LITTLE_CPU),
     healthy("gil-threads-uwsgi", (Kind::Uwsgi, "", 1, 4), &[], LITTLE_CPU),
@@ -115,7 +107,6 @@ const HEALTHY: &[Healthy] = &[
     healthy("herd-sync", (Kind::Gunicorn, "sync", 2, 1), &[], TRICKLE),
     healthy("herd-gthread", (Kind::Gunicorn, "gthread", 2, 2), &[], TRICKLE),
     healthy("herd-uwsgi", (Kind::Uwsgi, "", 8, 1), &["--thunder-lock"], TRICKLE),
-    healthy("accept-queue-waitress", (Kind::Waitress, "", 1, 4), &["--connection-limit=100"], KEPT),
     healthy("accept-queue-sync", (Kind::Gunicorn, "sync", 12, 1), &[], FIVE),
     healthy("backlog-sync", (Kind::Gunicorn, "sync", 1, 1), &["--backlog=24"], SLEEPS_LITTLE),
     healthy("backlog-uwsgi", (Kind::Uwsgi, "", 1, 1), &["--listen=24"], SLEEPS_LITTLE),
@@ -296,7 +287,6 @@ mod tests {
         let found = |id: &str, answer: &str, advice: &str, cost: Option<f64>| {
             json!({
                 "id": id, "answer": answer, "advice": advice, "cost_request_seconds": cost, "settings": [],
-                "yields_to": null,
             })
         };
         let report = json!({

@@ -61,13 +61,10 @@ impl Verdict {
 /// What a report says of one finding.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Said {
-    /// `present` or `undecided`; what is absent is not kept.
+    /// `present` or `undecided`; what is absent or usual is not kept.
     pub(crate) answer: String,
     /// Request-seconds a second.
     pub(crate) cost: f64,
-    /// The finding that it follows from.
-    #[serde(default)]
-    pub(crate) from: Option<String>,
 }
 
 /// What one watch showed.
@@ -87,9 +84,11 @@ pub(crate) struct Figures {
 impl Figures {
     pub(crate) fn new(watched: &Watched) -> Self {
         let mut findings = BTreeMap::new();
-        for found in watched.findings().filter(|found| found.id != "healthy" && found.answer != "absent") {
-            let from = found.follows.as_ref().map(|follows| follows.from.clone());
-            let said = Said { answer: found.answer.clone(), cost: watched.cost_rate(&found.id), from };
+        for found in watched
+            .findings()
+            .filter(|found| found.id != "healthy" && !["absent", "usual"].contains(&found.answer.as_str()))
+        {
+            let said = Said { answer: found.answer.clone(), cost: watched.cost_rate(&found.id) };
             findings.insert(found.id.clone(), said);
         }
         Self {

@@ -173,8 +173,7 @@ fn applicable(
     not_applied: &mut Vec<NotApplied>,
 ) -> Option<(Applied, Setup)> {
     for id in report.present() {
-        // One that yields says to do what another one says: that holds for it.
-        let Some(advised) = report.advised(id).filter(|advised| !advised.advice.is_empty()) else { continue };
+        let Some(advised) = report.finding(id).filter(|advised| !advised.advice.is_empty()) else { continue };
         let (place, changes) = advised.first(holds);
         match setup.with(&changes, cores) {
             Ok(changed) => {
@@ -194,10 +193,10 @@ mod tests {
 
     use super::*;
 
-    fn found(id: &str, advice: &str, settings: &Value, yields_to: Option<&str>) -> Value {
+    fn found(id: &str, advice: &str, settings: &Value) -> Value {
         json!({
             "id": id, "answer": "present", "advice": advice, "cost_request_seconds": 1.0,
-            "settings": settings, "yields_to": yields_to,
+            "settings": settings,
         })
     }
 
@@ -240,17 +239,16 @@ mod tests {
     #[test]
     fn the_costliest_finding_is_followed_first() {
         let threads = raise("--threads", None, &[]);
-        let both =
-            [found("a", "More.", &threads, None), found("b", "More.", &raise("--workers", None, &[]), None)];
+        let both = [found("a", "More.", &threads), found("b", "More.", &raise("--workers", None, &[]))];
         assert_eq!(chosen(&both, &[]), (more_threads("a"), Vec::new()));
     }
 
     #[test]
     fn advice_that_is_no_setting_is_counted_and_the_next_one_followed() {
         let all = [
-            found("a", "Put a proxy before it.", &json!([]), None),
-            found("b", "More.", &raise("--threads", None, &["add a proxy"]), None),
-            found("c", "More.", &raise("--threads", None, &[]), None),
+            found("a", "Put a proxy before it.", &json!([])),
+            found("b", "More.", &raise("--threads", None, &["add a proxy"])),
+            found("c", "More.", &raise("--threads", None, &[])),
         ];
         assert_eq!(chosen(&all, &[]), (more_threads("c"), vec!["a".to_owned(), "b".to_owned()]));
         assert_eq!(chosen(&all[..2], &[]), (None, vec!["a".to_owned(), "b".to_owned()]));
@@ -258,23 +256,14 @@ mod tests {
 
     #[test]
     fn conditions_of_advice_must_hold() {
-        let all = [found("a", "Without one, more.", &raise("--threads", Some("Without one"), &[]), None)];
+        let all = [found("a", "Without one, more.", &raise("--threads", Some("Without one"), &[]))];
         assert_eq!(chosen(&all, &["Without one"]), (more_threads("a"), Vec::new()));
         assert_eq!(chosen(&all, &[]), (None, vec!["a".to_owned()]));
     }
 
     #[test]
-    fn a_finding_that_yields_is_judged_by_the_advice_of_the_other() {
-        let all = [
-            found("a", "See b.", &json!([]), Some("b")),
-            found("b", "More.", &raise("--threads", None, &[]), None),
-        ];
-        assert_eq!(chosen(&all, &[]), (more_threads("a"), Vec::new()));
-    }
-
-    #[test]
     fn where_nothing_is_said_to_do_nothing_is_advised() {
-        assert_eq!(chosen(&[found("a", "", &json!([]), None)], &[]), (None, Vec::new()));
+        assert_eq!(chosen(&[found("a", "", &json!([]))], &[]), (None, Vec::new()));
         assert_eq!(chosen(&[], &[]), (None, Vec::new()));
     }
 }

@@ -56,8 +56,7 @@ mod tests {
     #[test]
     fn a_watch_is_told_with_its_endpoints_and_findings() {
         let figures = Figures {
-            findings: [("herd".to_owned(), Said { answer: "present".to_owned(), cost: 1.5, from: None })]
-                .into(),
+            findings: [("herd".to_owned(), Said { answer: "present".to_owned(), cost: 1.5 })].into(),
             per_second: 20.0,
             p99_ms: 3.0,
             failed: 1,

@@ -245,8 +245,8 @@ mod tests {
     fn shares_are_of_the_advice_that_was_applied() {
         let records = [
             record(1, Verdict::NothingAdvised, None, &[]),
-            record(2, Verdict::Helped, Some("slots-exhausted"), &["back-end"]),
-            record(3, Verdict::Helped, Some("slots-exhausted"), &[]),
+            record(2, Verdict::Helped, Some("sleeping"), &["back-end"]),
+            record(3, Verdict::Helped, Some("sleeping"), &[]),
             record(4, Verdict::Nothing, Some("herd"), &[]),
             record(5, Verdict::NoSetting, None, &["back-end"]),
             record(6, Verdict::NotJudged, None, &[]),
@@ -260,9 +260,7 @@ mod tests {
             text.contains("| [back-end](../../docs/findings/back-end.md) | 2 | 0 | 0 | 0 | 0 | 0 |"),
             "{text}"
         );
-        assert!(text.contains(
-            "| [slots-exhausted](../../docs/findings/slots-exhausted.md) | 0 | 2 | 2 | 0 | 0 | 0 |"
-        ));
+        assert!(text.contains("| [sleeping](../../docs/findings/sleeping.md) | 0 | 2 | 2 | 0 | 0 | 0 |"));
         assert!(text.contains("| cheroot | 6 | 1 | 1 | 2 | 1 | 0 | 1 |"), "{text}");
         assert!(!text.contains("*Harmed*"));
     }

@@ -73,15 +73,13 @@ const fn trial(
 
 /// All of them, in the order of the table.
 pub const TRIALS: &[Trial] = &[
-    trial("slots-gthread", "slots-exhausted", (Kind::Gunicorn, "gthread", 1, 4), work::LONG),
-    trial("slots-sync", "slots-exhausted", (Kind::Gunicorn, "sync", 4, 1), work::LONG),
-    trial("slots-uwsgi-processes", "slots-exhausted", (Kind::Uwsgi, "", 4, 1), work::LONG),
-    trial("slots-uwsgi-threads", "slots-exhausted", (Kind::Uwsgi, "", 1, 4), work::LONG),
-    trial("slots-mod_wsgi", "slots-exhausted", (Kind::ModWsgi, "", 1, 5), work::LONG),
-    trial("slots-waitress", "slots-exhausted", (Kind::Waitress, "", 1, 4), work::LONG),
-    trial("slots-cheroot", "slots-exhausted", (Kind::Cheroot, "", 1, 4), work::LONG),
-    trial("back-end-gthread", "slots-exhausted", (Kind::Gunicorn, "gthread", 1, 4), work::BACK_END),
-    trial("back-end-uwsgi", "slots-exhausted", (Kind::Uwsgi, "", 1, 4), work::BACK_END),
+    trial("slots-gthread", "sleeping", (Kind::Gunicorn, "gthread", 1, 4), work::LONG),
+    trial("slots-sync", "sleeping", (Kind::Gunicorn, "sync", 4, 1), work::LONG),
+    trial("slots-uwsgi-processes", "sleeping", (Kind::Uwsgi, "", 4, 1), work::LONG),
+    trial("slots-uwsgi-threads", "sleeping", (Kind::Uwsgi, "", 1, 4), work::LONG),
+    trial("slots-mod_wsgi", "sleeping", (Kind::ModWsgi, "", 1, 5), work::LONG),
+    trial("slots-waitress", "sleeping", (Kind::Waitress, "", 1, 4), work::LONG),
+    trial("slots-cheroot", "sleeping", (Kind::Cheroot, "", 1, 4), work::LONG),
     Trial {
         holds: &["Without one"],
         rounds: 1,
@@ -101,7 +99,7 @@ pub const TRIALS: &[Trial] = &[
     trial("loop-blocked-uvicorn", "loop-blocked", (Kind::Uvicorn, "", 1, 1), work::ONE_BLOCKS),
     Trial {
         known: Some(ASK_AGAIN),
-        ..trial("loop-gevent", "loop-saturated", (Kind::Gunicorn, "gevent", 1, 1), work::CPU)
+        ..trial("loop-gevent", "loop-blocked", (Kind::Gunicorn, "gevent", 1, 1), work::CPU)
     },
     Trial {
         known: Some(
@@ -121,57 +119,34 @@ pub const TRIALS: &[Trial] = &[
     },
     trial("gil-contention-gthread", "gil-contention", (Kind::Gunicorn, "gthread", 1, 3), work::COMPUTING),
     Trial {
-        holds: &["Until then"],
         ..trial(
             "gil-starvation-gthread",
-            "gil-starvation",
+            "gil-contention",
             (Kind::Gunicorn, "gthread", 1, 4),
             work::ONE_COMPUTES,
         )
     },
-    Trial {
-        holds: &["Until then"],
-        rounds: 2,
-        known: Some(
-            "the code keeps the GIL in each process, and the clients ask again at once: an answer loses less than half",
-        ),
-        ..trial("gil-kept-gthread", "gil-not-released", (Kind::Gunicorn, "gthread", 1, 4), work::KEEPING)
-    },
-    trial("gil-convoy-gthread", "gil-convoy", (Kind::Gunicorn, "gthread", 1, 3), work::CALLING),
-    trial("gil-threads-gthread", "gil-threads", (Kind::Gunicorn, "gthread", 1, 4), work::CPU),
-    trial("gil-threads-uwsgi", "gil-threads", (Kind::Uwsgi, "", 1, 4), work::CPU),
-    trial("gil-threads-mod_wsgi", "gil-threads", (Kind::ModWsgi, "", 1, 5), work::CPU),
+    trial("gil-convoy-gthread", "gil-contention", (Kind::Gunicorn, "gthread", 1, 3), work::CALLING),
+    trial("gil-threads-gthread", "gil-contention", (Kind::Gunicorn, "gthread", 1, 4), work::CPU),
+    trial("gil-threads-uwsgi", "gil-contention", (Kind::Uwsgi, "", 1, 4), work::CPU),
+    trial("gil-threads-mod_wsgi", "gil-contention", (Kind::ModWsgi, "", 1, 5), work::CPU),
     Trial {
         known: Some(SECOND),
-        ..trial("gil-threads-waitress", "gil-threads", (Kind::Waitress, "", 1, 4), work::CPU)
+        ..trial("gil-threads-waitress", "gil-contention", (Kind::Waitress, "", 1, 4), work::CPU)
     },
     Trial {
         known: Some(SECOND),
-        ..trial("gil-threads-cheroot", "gil-threads", (Kind::Cheroot, "", 1, 4), work::CPU)
+        ..trial("gil-threads-cheroot", "gil-contention", (Kind::Cheroot, "", 1, 4), work::CPU)
     },
-    Trial {
-        holds: &["If the long ones wait"],
-        ..trial("short-long-sync", "short-behind-long", (Kind::Gunicorn, "sync", 4, 1), work::SHORT_LONG)
-    },
-    Trial {
-        holds: &["If the long ones wait"],
-        ..trial("short-long-uwsgi", "short-behind-long", (Kind::Uwsgi, "", 1, 4), work::SHORT_LONG)
-    },
-    Trial {
-        holds: &["If they wait rather than compute"],
-        ..trial("short-long-waitress", "short-behind-long", (Kind::Waitress, "", 1, 4), work::SHORT_LONG)
-    },
+    Trial { ..trial("short-long-sync", "sleeping", (Kind::Gunicorn, "sync", 4, 1), work::SHORT_LONG) },
+    Trial { ..trial("short-long-uwsgi", "sleeping", (Kind::Uwsgi, "", 1, 4), work::SHORT_LONG) },
+    Trial { ..trial("short-long-waitress", "sleeping", (Kind::Waitress, "", 1, 4), work::SHORT_LONG) },
     trial("herd-sync", "herd", (Kind::Gunicorn, "sync", 8, 1), work::SHORT),
     trial("herd-gthread", "herd", (Kind::Gunicorn, "gthread", 8, 2), work::SHORT),
     trial("herd-uwsgi", "herd", (Kind::Uwsgi, "", 8, 1), work::SHORT),
-    // Its own descriptors are counted as well.
-    Trial {
-        flags: &["--connection-limit=10"],
-        ..trial("accept-queue-waitress", "accept-queue", (Kind::Waitress, "", 1, 4), work::KEPT)
-    },
     Trial {
         flags: &["--reuse-port"],
-        ..trial("accept-queue-sync", "accept-queue", (Kind::Gunicorn, "sync", 12, 1), work::FIVE)
+        ..trial("accept-queue-sync", "sleeping", (Kind::Gunicorn, "sync", 12, 1), work::FIVE)
     },
     Trial {
         flags: &["--backlog=24"],
@@ -214,17 +189,14 @@ pub const TRIALS: &[Trial] = &[
     },
     Trial {
         flags: &["--reuse-port"],
-        ..trial("imbalance-sync", "imbalance", (Kind::Gunicorn, "sync", 12, 1), work::FIVE)
+        ..trial("imbalance-sync", "sleeping", (Kind::Gunicorn, "sync", 12, 1), work::FIVE)
     },
     trial("full-beside-free-gthread", "full-beside-free", (Kind::Gunicorn, "gthread", 2, 2), work::FEW),
 ];
 
 /// Findings without a trial, and why.
 pub const UNTRIED: &[(&str, &str)] = &[
-    (
-        "back-end",
-        "a faster back end is no setting of a server; the threads that it advises until then are tried for slots-exhausted",
-    ),
+    ("back-end", "a faster back end is no setting of a server, and it is not known whether more slots help"),
     (
         "back-end-connections",
         "what its advice changes is how the application connects; the finding's live test has the same application with \
@@ -240,7 +212,20 @@ pub const UNTRIED: &[(&str, &str)] = &[
         "what its advice changes is how the application connects, or the host's resolver; the \
          finding's live test has the same waits for a back end that needs no name, and finds nothing",
     ),
-    ("own-locks", "what its advice changes is a lock or a pool of the application"),
+    ("gil-not-released", "what its advice changes is the application's driver"),
+    ("cpu-taken", "what its advice changes is what else runs on the machine"),
+    ("spinning-thread", "what its advice changes is the application"),
+    ("child-process", "what its advice changes is the application"),
+    (
+        "slow-file",
+        "the reported problem of the heartbeat has its cure applied; other files are the application's or the machine's",
+    ),
+    ("file-lock", "what its advice changes is the application"),
+    ("full-pipe", "what its advice changes is who reads the pipe"),
+    ("stood-still", "what its advice changes is who stops the process"),
+    ("lock-not-released", "what its advice changes is the application"),
+    ("nobody-serves", "its advice is where to look: why workers end or start slowly"),
+    ("lasting-connections", "what its advice changes is where such connections are served"),
     ("server-errors", "its advice is where to look: what these requests raise is the application's"),
     ("ill-worker", "its advice is where to look: no setting makes one worker differ from the others"),
     (

@@ -47,7 +47,7 @@ struct Worker {
 pub struct Found {
     /// Its name.
     pub id: String,
-    /// `present`, `undecided` or `absent`.
+    /// `present`, `usual`, `undecided` or `absent`.
     pub answer: String,
     /// What to do, in sentences.
     pub advice: String,
@@ -55,18 +55,6 @@ pub struct Found {
     pub cost_request_seconds: Option<f64>,
     /// What its advice changes.
     pub settings: Vec<Change>,
-    /// The finding whose advice holds for this one as well.
-    pub yields_to: Option<String>,
-    /// The finding that it follows from.
-    #[serde(default)]
-    pub follows: Option<Follows>,
-}
-
-/// What a finding follows from.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Follows {
-    /// Its cause.
-    pub from: String,
 }
 
 impl Found {
@@ -156,12 +144,6 @@ impl Watched {
     /// Whether it was found.
     pub fn has(&self, id: &str) -> bool {
         self.finding(id).is_some_and(Found::is_present)
-    }
-
-    /// The finding whose advice a person follows on this one: where it yields to another's, that.
-    pub fn advised(&self, id: &str) -> Option<&Found> {
-        let found = self.finding(id)?;
-        Some(found.yields_to.as_deref().and_then(|other| self.finding(other)).unwrap_or(found))
     }
 
     /// Ids of what is present, costliest first.

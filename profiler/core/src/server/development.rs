@@ -4,8 +4,8 @@
 //! In: facts of their processes. Out: their role, advice: another server. Read off and run with werkzeug
 //! 3.1.3, Django 5.2 and CPython 3.11.
 
-use super::advice::common::{faster_back_end, raise_cpu_limit};
-use super::advice::{Advice, act, say};
+use super::advice::common::raise_cpu_limit;
+use super::advice::{Advice, Sizes, act};
 use super::program::{self, InProgram};
 use super::site::Site;
 use super::{LogInterval, Observed, Recognised, Role, ServerKind, pool};
@@ -99,23 +99,11 @@ impl ServerKind for Development {
             "slow-clients" | "idle-connections" => Advice::first(act(
                 "put a reverse proxy that buffers requests and responses (nginx does) before this server",
             )),
-            "back-end" => {
-                Advice::first(faster_back_end()).then(say("a timeout on its calls bounds the harm"))
-            }
             "cpu-throttled" => Advice::first(raise_cpu_limit()),
-            "slots-exhausted"
-            | "slots-exhausted/waiting"
-            | "slots-exhausted/computing"
-            | "slots-exhausted/one-worker"
-            | "cpu-bound"
-            | "cpu-bound/turns"
-            | "gil-contention"
-            | "gil-convoy"
-            | "gil-threads"
-            | "keep-alive-race"
-            | "short-behind-long" => Advice::first(
+            "more-slots" | "cpu-bound" | "gil-contention" | "keep-alive-race" => Advice::first(
                 act("serve the application with a server that is made for load \
                      (gunicorn --worker-class gthread --threads 8, or waitress.serve)")
+                .more(Sizes::Threads)
                 .because(format!("the one of {} is for development", self.name)),
             ),
             _ => return None,
