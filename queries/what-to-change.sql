@@ -1,8 +1,7 @@
 -- Which change would save most request time, in which service?
 --
 -- One row a service, finding and setting. It says on how many hosts and in how many windows it is present, since which day,
--- and what it cost there. A finding that follows from another, or whose advice yields to another's, is left out: that other one has its
--- own row.
+-- and what it cost there.
 WITH
     present AS (
         -- The worst case is the costliest. Where two cost as much, the sentence decides: every engine names the same one.
@@ -14,7 +13,7 @@ WITH
                 ORDER BY cost_ns DESC NULLS LAST, sentence NULLS LAST
             ) AS place
         FROM findings
-        WHERE answer = 'present' AND id <> 'healthy' AND follows IS NULL AND yields_to IS NULL
+        WHERE answer = 'present' AND id <> 'healthy'
     )
 SELECT
     "service.name" AS service,

@@ -40,12 +40,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
 
 /// Conditions of advice, in its own words, that hold in every mix: there is no proxy, and the application
 /// stays as it is.
-const ALWAYS: &[&str] = &["Without one", "Without such a proxy", "Until then"];
-/// Where what takes long waits.
-const WAITING: &[&str] =
-    &["If the long ones wait", "If they wait rather than compute", "Where requests wait rather than compute"];
-/// Where it computes.
-const COMPUTING: &[&str] = &["If the long ones compute"];
+const ALWAYS: &[&str] = &["Without one", "Without such a proxy"];
 
 /// One of them.
 #[derive(Clone, Debug)]
@@ -70,14 +65,7 @@ impl Mix {
 
     /// Conditions of advice that hold in it.
     pub(crate) fn holds(&self) -> Vec<&'static str> {
-        let (computes, waits) = self.load.computes_and_waits();
-        let of_load: &[&str] = match (computes, waits) {
-            (false, true) => WAITING,
-            (true, false) => COMPUTING,
-            // Both, or neither: nobody could say.
-            _ => &[],
-        };
-        ALWAYS.iter().chain(of_load).copied().collect()
+        ALWAYS.to_vec()
     }
 
     /// In words.
@@ -195,27 +183,11 @@ mod tests {
     #[test]
     fn conditions_that_hold_are_those_of_some_advice() {
         let all: Vec<_> = RULES.iter().flat_map(|rule| advice_on(rule.id)).collect();
-        for condition in ALWAYS.iter().chain(WAITING).chain(COMPUTING) {
+        for condition in ALWAYS {
             let is_said = all.iter().any(|advice| {
                 advice.alternatives().iter().any(|one| one.when == *condition && !one.changes.is_empty())
             });
             assert!(is_said, "{condition}");
-        }
-    }
-
-    #[test]
-    fn what_holds_follows_from_what_requests_do() {
-        let mixes: Vec<Mix> = (1..=200).map(Mix::new).collect();
-        let of = |condition: &str| -> Vec<(bool, bool)> {
-            let those = mixes.iter().filter(|mix| mix.holds().contains(&condition));
-            those.map(|mix| mix.load.computes_and_waits()).collect()
-        };
-        assert_eq!(of("Without one").len(), mixes.len());
-        for (condition, expected) in
-            [("If the long ones wait", (false, true)), ("If the long ones compute", (true, false))]
-        {
-            let of = of(condition);
-            assert!(!of.is_empty() && of.iter().all(|one| *one == expected), "{condition}: {of:?}");
         }
     }
 }

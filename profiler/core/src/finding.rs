@@ -1,9 +1,9 @@
 //! Findings: what can be wrong with a server, one file each.
 //!
-//! In: a [`Snapshot`] and the [`Thresholds`]. Out: one [`Finding`] per rule, with one of four answers. Most are
-//! patterns over leaves of chains ([`leaf`]): each leaf belongs to the first that matches, or is said without
-//! a name. The others are about failures, and about what leaves cannot tell. To add one: its file with a
-//! `RULE`, its page under `docs/findings/`, its limits in the table of [`threshold`], its line in [`RULES`].
+//! In: a [`Snapshot`] and the [`Thresholds`]. Out: one [`Finding`] per rule, with one of four answers. Most
+//! are patterns over leaves of chains ([`leaf`]): each leaf belongs to the first that matches, or is said
+//! without a name. The others are about failures, and about what leaves cannot tell. To add one: its file
+//! with a `RULE`, its page under `docs/findings/`, its limits in [`threshold`], its line in [`RULES`].
 
 mod back_end_connections;
 mod back_end_slower;
@@ -28,9 +28,7 @@ mod workers_replaced;
 #[cfg(test)]
 mod catalogue;
 #[cfg(test)]
-mod fixture;
-#[cfg(test)]
-mod property;
+pub(crate) mod fixture;
 
 use crate::fact::Attached;
 use crate::model::Snapshot;

@@ -218,4 +218,6 @@ pub const fn pattern_of(kind: LeafKind) -> Pattern {
 }
 
 #[cfg(test)]
+mod property;
+#[cfg(test)]
 mod tests;

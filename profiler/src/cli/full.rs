@@ -23,8 +23,8 @@ pub struct FullTraces {
     ///
     /// Several are separated by commas. p99: the 99th percentile of the requests that ended in the last 10
     /// seconds is above this, of 20 requests or more. queue: as many connections wait for accept. A finding:
-    /// it is present in the last window; light mode judges those about waiting (`explain` lists them),
-    /// backlog-too-small, descriptor-limit, clients-leave, keep-alive-race, worker-timeouts and server-errors.
+    /// it is present in the last window; light mode judges those about waiting, which `explain` lists,
+    /// backlog-too-small, descriptor-limit, clients-leave, keep-alive-race, worker-timeouts, server-errors.
     #[arg(long = "full-when", value_name = "CONDITION", value_delimiter = ',', help_heading = FULL_TRACES)]
     pub when: Vec<Condition>,
     /// How long such a trace lasts

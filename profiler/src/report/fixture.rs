@@ -11,7 +11,7 @@ mod server;
 pub(super) use self::chain::named as named_chains;
 pub(super) use self::container::contained;
 pub(super) use self::gil::waits as gil_waits;
-use findings::{absent, backend_undecided, healthy_present, outlook_of, slots_exhausted, slow_clients};
+use findings::{absent, backend_undecided, healthy_present, outlook_of, sleeping, slow_clients};
 use profiler_core::fact::{CgroupCpu, Counters, EndReason, MissingProgram, Overhead, SessionStarted};
 use profiler_core::finding::Finding;
 use profiler_core::model::dropped::{AcceptFailure, Asked, Cause, Counted, Dropped, Example, WorkerEnd};
@@ -135,7 +135,7 @@ pub(crate) fn exhausted() -> (Snapshot, Vec<Finding>) {
         profiler_core::model::lasting::Open { count: 3, longest_ns: 9 * SECOND, phases: Phases::default() };
     snapshot.dropped = dropped();
     let findings =
-        vec![absent("cpu-bound"), absent("healthy"), backend_undecided(), slow_clients(), slots_exhausted()];
+        vec![absent("cpu-bound"), absent("healthy"), backend_undecided(), slow_clients(), sleeping()];
     (snapshot, findings)
 }
 

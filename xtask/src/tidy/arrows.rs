@@ -47,7 +47,7 @@ const RULES: &[Rule] = &[
     Rule {
         place: "profiler/core/src/verdict",
         root: "crate",
-        allowed: |name| matches!(name, "verdict" | "finding" | "model" | "phase" | "server"),
+        allowed: |name| matches!(name, "verdict" | "finding" | "model" | "fact" | "phase" | "server"),
         why: "the verdict is drawn from the snapshot and the findings",
     },
     Rule {

@@ -26,8 +26,7 @@ pub struct Verdict {
     pub sentence: String,
     /// Request time that it cost, in nanoseconds.
     pub cost_ns: u64,
-    /// The sum that its cost is a part of, in nanoseconds; `None`: it is of nothing that this window has a sum
-    /// of.
+    /// The sum that its cost is a part of, in nanoseconds; `None`: this window has none.
     pub whole_ns: Option<u64>,
     /// What it rests on; the value that decides carries its threshold.
     pub evidence: Vec<Evidence>,

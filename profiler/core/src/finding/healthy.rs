@@ -246,9 +246,9 @@ mod tests {
 
     #[test]
     fn a_server_with_a_finding_is_not_healthy() {
-        let waits = scene().leaf(LeafKind::BackEnd, &[Phase::PoolWait], 20 * SECOND);
-        waits.judge("back-end").assert_present();
-        waits.judge("healthy").assert_absent();
+        let mut failing = scene();
+        failing.0.requests.by_status = vec![(500, 620), (200, 620)];
+        failing.judge("healthy").assert_absent();
         // What requests do themselves accuses nobody.
         let usual = scene().leaf(LeafKind::BackEnd, &[], 20 * SECOND);
         assert_eq!(usual.judge("back-end").answer, Answer::Usual);

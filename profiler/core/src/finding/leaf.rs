@@ -1,8 +1,8 @@
 //! Findings that are patterns over leaves of chains.
 //!
-//! In: a [`Basis`] with its leaves, and who is accused by the verdict. Out: one [`Finding`] for each such rule.
-//! Each leaf belongs to the first rule that matches it, so no second of request time is told twice; a leaf of
-//! no rule is said without a name.
+//! In: a [`Basis`] with its leaves, and who is accused by the verdict. Out: one [`Finding`] for each such
+//! rule. Each leaf belongs to the first rule that matches it, so no second of request time is told twice; a
+//! leaf of no rule is said without a name.
 
 pub(super) mod back_end;
 pub(super) mod child_process;
@@ -34,8 +34,9 @@ use crate::server::advice::{Advice, act};
 
 /// Requests that are named as examples.
 const EXEMPLARS: usize = 5;
-/// Characters of an endpoint's name.
-const ENDPOINT_CHARS: usize = 40;
+/// Characters of an endpoint's method, and of its path.
+const METHOD_CHARS: usize = 8;
+const PATH_CHARS: usize = 32;
 
 /// The rule whose leaf this is; `None`: nobody's.
 pub fn rule_of(time: &LeafTime) -> Option<&'static Rule> {
@@ -135,7 +136,7 @@ fn accuse(basis: &Basis<'_>, rule: &Rule, accused: &Accused, finding: &mut Findi
         request_seconds(accused.cost_ns),
         duration(accused.longest_ns),
         rule.title,
-        endpoint.map_or_else(String::new, |at| format!(", in {}", name(at, ENDPOINT_CHARS))),
+        endpoint.map_or_else(String::new, |at| format!(", in {}", named(at))),
     );
     super::remark_losses(basis, finding);
     finding.sentence.push('.');
@@ -144,6 +145,14 @@ fn accuse(basis: &Basis<'_>, rule: &Rule, accused: &Accused, finding: &mut Findi
         finding.evidence.push(basis::explains("prevented_seconds", prevented_ns as f64 / 1e9));
     }
     finding.advise(accused.advice.clone());
+}
+
+/// Method and path, bounded and harmless.
+fn named(endpoint: &str) -> String {
+    match endpoint.split_once(' ') {
+        Some((method, path)) => format!("{} {}", name(method, METHOD_CHARS), name(path, PATH_CHARS)),
+        None => name(endpoint, PATH_CHARS),
+    }
 }
 
 fn evidence(basis: &Basis<'_>, sums: &Sums) -> Vec<Evidence> {

@@ -184,3 +184,18 @@ fn nobody_is_served_where_no_request_was_answered() {
     assert!(verdict.advice.to_string().starts_with("Restart the process"));
     assert_eq!(of(&Snapshot::default(), &[]).pattern, Pattern::NoRequests);
 }
+
+#[test]
+fn who_waits_behind_somebody_at_a_leaf_accuses_it_and_is_not_healthy() {
+    use crate::finding::fixture::Scene;
+    let scene = Scene::gunicorn("gthread", 4, 10 * SECOND).requests(200);
+    let answer = |scene: &Scene, id: &str| {
+        let findings = findings(&scene.0, &Thresholds::default());
+        findings.into_iter().find(|finding| finding.id == id).map(|finding| finding.answer)
+    };
+    let waits = scene.clone().leaf(LeafKind::BackEnd, &[Phase::PoolWait], 20 * SECOND);
+    assert_eq!(answer(&waits, "back-end"), Some(Answer::Present));
+    assert_eq!(answer(&waits, "healthy"), Some(Answer::Absent));
+    let usual = scene.leaf(LeafKind::BackEnd, &[], 20 * SECOND);
+    assert_eq!(answer(&usual, "back-end"), Some(Answer::Usual));
+}

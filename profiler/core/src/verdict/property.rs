@@ -3,10 +3,11 @@
 //! In: arbitrary snapshots. Out: failures where a rule panics, speaks without evidence or at too great
 //! length.
 
-use super::fixture::{SECOND, Scene};
-use super::threshold::VERDICT;
-use super::{Answer, Judge, RULES, SENTENCE_MAX_CHARS, Thresholds, leaf};
+use super::findings;
 use crate::fact::{CgroupCpu, ListenerWakes};
+use crate::finding::fixture::{SECOND, Scene};
+use crate::finding::threshold::VERDICT;
+use crate::finding::{Answer, Judge, RULES, SENTENCE_MAX_CHARS, Thresholds, leaf};
 use crate::model::chain::{Chains, Hops, Leaf, LeafKind, LeafTime, TakenBy};
 use crate::model::event_loop::{EventLoop, Holder, LongHolds};
 use crate::model::life::Life;
@@ -14,7 +15,6 @@ use crate::model::round_trips::ToPort;
 use crate::model::slot::{HeatRow, Holding, Slot};
 use crate::model::{CgroupWindow, Endpoint, Listener, Process, Snapshot, Thread};
 use crate::phase::{Phase, Phases};
-use crate::verdict::findings;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
