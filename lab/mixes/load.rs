@@ -81,12 +81,6 @@ impl Load {
     pub(crate) fn about(&self) -> String {
         self.parts.iter().map(|part| part.about.as_str()).collect::<Vec<_>>().join("; ")
     }
-
-    /// Whether what takes long computes, and whether it waits.
-    pub(crate) fn computes_and_waits(&self) -> (bool, bool) {
-        let any = |of: fn(&Part) -> bool| self.parts.iter().any(of);
-        (any(|part| part.computes), any(|part| part.waits))
-    }
 }
 
 impl Request {

@@ -76,7 +76,7 @@ fn logged(server: &Server, name: &str) -> anyhow::Result<BTreeSet<String>> {
 fn is_known_by_its_file(pids: &[u32], application: &str, class: &str) -> anyhow::Result<()> {
     let outcome = Program::run(&["list", "--format", "json"], Duration::from_secs(60))?;
     let list: serde_json::Value = serde_json::from_str(&outcome.stdout)?;
-    let servers = list.as_array().or_else(|| list["servers"].as_array()).context("no list")?;
+    let servers = list.as_array().or_else(|| list.get("servers")?.as_array()).context("no list")?;
     for pid in pids {
         let row =
             servers.iter().find(|row| row["pid"] == *pid).with_context(|| format!("no {pid}: {list}"))?;

@@ -209,7 +209,6 @@ mod tests {
     use crate::finding::fixture::{SECOND, Scene};
     use crate::model::chain::LeafKind;
     use crate::model::dropped::{Cause, Counted};
-    use crate::phase::Phase;
 
     fn scene() -> Scene {
         Scene::gunicorn("sync", 4, 10 * SECOND)

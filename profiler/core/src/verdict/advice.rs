@@ -65,7 +65,9 @@ pub(super) fn of_cause(basis: &Basis<'_>, cause: &Cause) -> Advice {
         "cpu-taken" => Some(asked.cpu_taken(time.leaf.taken_by)),
         "gil-contention" if cpu_short(basis) == CpuShort::Cores => Some(asked.cores_short()),
         "idle-connections" if asked.is_acceptor_kept() => asked.of_server("idle-connections/acceptor"),
-        "lock-not-released" if cause.all_wait_for_themselves(&basis.snapshot.chains) => Some(from_elsewhere()),
+        "lock-not-released" if cause.all_wait_for_themselves(&basis.snapshot.chains) => {
+            Some(from_elsewhere())
+        }
         "lock-not-released" => not_released(time.leaf.unreleased),
         "loop-blocked" if is_computing(cause) => asked.of_server("loop-blocked/computing"),
         "sleeping" if asked.is_for_slots() => slots::more(basis),
