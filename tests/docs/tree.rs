@@ -28,8 +28,8 @@ fn every_chore_that_the_guide_names_is_there() -> anyhow::Result<()> {
                     ["cargo", "run", "-q", "-p", "wsgi-trace", "--", "report", recording] => {
                         root().join(recording).exists()
                     }
-                    ["cargo", "test", "-p", "profiler-core", "--lib", finding] => {
-                        root().join(format!("profiler/core/src/finding/{finding}.rs")).exists()
+                    ["cargo", "test", "-p", "profiler-core", "--lib", stage] => {
+                        root().join(format!("profiler/core/src/{stage}.rs")).exists()
                     }
                     ["cargo", "test", "-p", "wsgi-trace-tests", "--test", name] => {
                         manifest.contains(&format!("name = \"{name}\""))
