@@ -45,7 +45,7 @@ pub(crate) use words::ratio;
 pub enum Answer {
     /// It is so.
     Present,
-    /// Requests do so themselves, and nobody waits for another because of it: it accuses nobody.
+    /// A tenth of request time or more is there, and the verdict does not accuse it.
     Usual,
     /// It is not so.
     Absent,
@@ -82,7 +82,7 @@ pub struct Evidence {
 /// What one rule says of this window.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
-    /// Stable id, as in `wsgi-trace explain ID` (`slots-exhausted`).
+    /// Stable id, as in `wsgi-trace explain ID` (`back-end`).
     pub id: &'static str,
     /// The answer.
     pub answer: Answer,
@@ -164,9 +164,9 @@ pub struct Rule {
 
 /// Every rule, in the order of the catalogue. Of those about leaves the first that matches has a leaf.
 pub const RULES: &[Rule] = &[
-    leaf::loop_blocked::RULE,
     leaf::gil_not_released::RULE,
     leaf::gil_contention::RULE,
+    leaf::loop_blocked::RULE,
     leaf::cpu_throttled::RULE,
     leaf::cpu_taken::RULE,
     leaf::spinning_thread::RULE,
@@ -386,10 +386,6 @@ fn advice(rule: &Rule, basis: &Basis<'_>, next_step: Option<NextStep>) -> Advice
     let setting = || kind.advice(rule.id, server, &site).unwrap_or_else(rule.advice);
     match next_step {
         Some(NextStep::After(step)) => setting().followed_by(step),
-        Some(NextStep::For { case, otherwise }) => {
-            let case = format!("{}/{case}", rule.id);
-            kind.advice(&case, server, &site).unwrap_or_else(otherwise)
-        }
         Some(NextStep::Instead(step)) => step,
         None => setting(),
     }

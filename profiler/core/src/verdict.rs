@@ -18,10 +18,11 @@ use crate::finding::basis::{Basis, decides};
 use crate::finding::leaf::{self, Accused};
 use crate::finding::{self, Answer, Evidence, Finding, Thresholds, ratio};
 use crate::model::Snapshot;
-use crate::model::chain::{LeafKind, NotFollowed};
+use crate::model::chain::{LeafKind, LeafTime, NotFollowed};
 use crate::server::advice::Advice;
 
 pub use cause::Cause;
+use cause::Measure;
 pub use failed::Failed;
 use waiting::Inflicted;
 
@@ -57,6 +58,15 @@ impl Pattern {
     }
 }
 
+/// Slots that a cause keeps: how many of how many.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeldSlots {
+    /// On average, while there was something to do.
+    pub held: f64,
+    /// All of the server's.
+    pub of: u32,
+}
+
 /// The first thing to say of a window.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
@@ -68,6 +78,9 @@ pub struct Verdict {
     pub inflicted_ns: u64,
     /// No request was answered.
     pub is_nobody_served: bool,
+    /// Slots that the first cause keeps, where requests wait for a free one; `None`: they do not, or it is
+    /// not known.
+    pub held_slots: Option<HeldSlots>,
     /// Requests that failed, where these are many.
     pub failed: Vec<Failed>,
     /// Why a chain was not followed; of [`Pattern::NotSeen`] alone.
@@ -87,6 +100,7 @@ impl Verdict {
             causes: Vec::new(),
             inflicted_ns: 0,
             is_nobody_served: false,
+            held_slots: None,
             failed: Vec::new(),
             not_followed: None,
             reason: None,
@@ -105,8 +119,10 @@ impl Verdict {
 pub fn findings(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
     let basis = Basis::new(snapshot, thresholds);
     let mut findings = finding::measured(&basis);
-    findings.extend(leaf::findings(&basis, &accused(&basis, &findings)));
+    let verdict = judged(&basis, &findings);
+    findings.extend(leaf::findings(&basis, &accused(&basis, &findings, &verdict)));
     findings.extend(finding::summaries(&basis, &findings));
+    agree(&verdict, &mut findings);
     finding::order(&mut findings);
     findings
 }
@@ -123,6 +139,7 @@ pub fn of(snapshot: &Snapshot, findings: &[Finding]) -> Verdict {
     verdict.failed = failed::all(findings);
     verdict.inflicted_ns = waiting::inflicted_ns(&snapshot.chains);
     verdict.is_nobody_served = snapshot.requests.completed == 0 && !verdict.causes.is_empty();
+    verdict.held_slots = verdict.cause().and_then(|cause| slots::held(&basis, cause));
     let (advice, finding) = advice::of(&basis, findings, &verdict);
     Verdict { advice, finding, ..verdict }
 }
@@ -135,7 +152,7 @@ fn judged(basis: &Basis<'_>, findings: &[Finding]) -> Verdict {
     match inflicted {
         Some(verdict) if !failed::outweigh(&failed, &verdict) => verdict,
         _ if !failed.is_empty() => Verdict {
-            causes: waiting::behind_failures(basis).into_iter().collect(),
+            causes: waiting::behind_failures(basis, &failed).into_iter().collect(),
             ..Verdict::new(Pattern::Failures)
         },
         _ => without_inflicted(basis),
@@ -154,8 +171,7 @@ fn without_inflicted(basis: &Basis<'_>) -> Verdict {
 }
 
 /// What is accused: what the verdict names, and other causes that prevent much of the same waiting.
-fn accused(basis: &Basis<'_>, findings: &[Finding]) -> Vec<Accused> {
-    let verdict = judged(basis, findings);
+fn accused(basis: &Basis<'_>, findings: &[Finding], verdict: &Verdict) -> Vec<Accused> {
     let is_alone = verdict.pattern == Pattern::Failures && !failed::are_behind_wait(findings);
     if !verdict.pattern.is_wrong() || is_alone {
         return Vec::new();
@@ -163,6 +179,11 @@ fn accused(basis: &Basis<'_>, findings: &[Finding]) -> Vec<Accused> {
     let is_of_few = matches!(verdict.pattern, Pattern::Slowest | Pattern::Failures);
     let others = if is_of_few { None } else { Inflicted::of(basis, true) };
     let others = others.map_or_else(Vec::new, |inflicted| inflicted.causes());
+    let measure: Measure = match verdict.pattern {
+        Pattern::Slowest => |row| row.unusual_ns,
+        Pattern::Failures => |row| row.held_ns,
+        _ => LeafTime::inflicted_ns,
+    };
     let mut all: Vec<Accused> = Vec::new();
     for cause in verdict.causes.iter().chain(&others) {
         let Some(rule) = cause.time(&basis.snapshot.chains).and_then(leaf::rule_of) else { continue };
@@ -171,8 +192,7 @@ fn accused(basis: &Basis<'_>, findings: &[Finding]) -> Vec<Accused> {
         }
         all.push(Accused {
             id: rule.id,
-            cost_ns: if is_of_few { cause.held_ns } else { cause.inflicted_ns },
-            longest_ns: cause.longest_ns,
+            measure,
             endpoint: cause.endpoint.unwrap_or(0),
             decided: decided_by(basis, verdict.pattern, cause),
             prevented_ns: cause.prevented_ns,
@@ -180,6 +200,20 @@ fn accused(basis: &Basis<'_>, findings: &[Finding]) -> Vec<Accused> {
         });
     }
     all
+}
+
+/// Says of the server's health no other than the verdict does.
+fn agree(verdict: &Verdict, findings: &mut [Finding]) {
+    let is_healthy = |finding: &&mut Finding| finding.id == "healthy" && finding.answer == Answer::Present;
+    let Some(healthy) = findings.iter_mut().find(is_healthy) else { return };
+    if verdict.pattern.is_wrong() {
+        healthy.answer = Answer::Absent;
+        "The server is not in order: the report begins with what is wrong.".clone_into(&mut healthy.sentence);
+    } else if verdict.pattern == Pattern::NotSeen {
+        let reason = "it was not seen for whom requests waited".to_owned();
+        healthy.sentence = format!("Cannot say whether the server is healthy: {reason}.");
+        healthy.answer = Answer::Undecided { reason };
+    }
 }
 
 /// What decided that a cause is accused.

@@ -220,10 +220,15 @@ fn findings(a: &Side, b: &Side) -> Vec<FindingChange> {
     changes
 }
 
+/// What is usual is accused no more than what is absent.
+fn accused(answer: &str) -> &str {
+    if answer == "usual" { "absent" } else { answer }
+}
+
 fn finding(a: &Side, b: &Side, id: &str) -> Option<FindingChange> {
     let of = |side: &Side| side.findings.iter().find(|finding| finding.id == id).cloned().unwrap_or_default();
     let (one, other) = (of(a), of(b));
-    let what = match (one.answer.as_str(), other.answer.as_str()) {
+    let what = match (accused(&one.answer), accused(&other.answer)) {
         ("present", "present") => "still",
         ("present", "absent") => "gone",
         ("absent", "present") => "new",

@@ -57,6 +57,12 @@ impl Budget {
         self.next = Some(from + spent * PAUSE);
     }
 
+    /// It may not be done for an hour, however slow the machine is.
+    #[cfg(test)]
+    pub fn exhaust(&mut self) {
+        self.next = Instant::now().checked_add(Duration::from_hours(1));
+    }
+
     /// It may be done at once, whatever it took.
     #[cfg(test)]
     pub const fn renew(&mut self) {

@@ -94,7 +94,10 @@ impl Said<'_> {
             _ => format!("{} {}", self.actor(cause), self.leaf(cause)),
         };
         match hop {
-            Some(hop) => format!("{who} {waits} {hop}, up to {longest}, because {leaf}{}", self.share(cause)),
+            Some(hop) => {
+                let (slots, share) = (self.slots(), self.share(cause));
+                format!("{who} {waits} {hop}, up to {longest}, because {leaf}{slots}{share}")
+            }
             // It waits itself, for what somebody else has.
             None if pattern == Pattern::WaitsFor => {
                 format!(
@@ -240,6 +243,16 @@ impl Said<'_> {
         // The innermost alone: the report has the way to it.
         let line = cause.place.and_then(|place| chain_words::own_line_at(&self.snapshot.chains, place));
         line.map(|line| format!(" at {line}")).unwrap_or_default()
+    }
+
+    /// `, in 3 of 4 threads`.
+    fn slots(&self) -> String {
+        let Some(slots) = self.verdict.held_slots else { return String::new() };
+        let noun = clause::slot(self.snapshot);
+        match slots.of {
+            1 => format!(", in the only {noun}"),
+            of => format!(", in {:.0} of {of} {noun}s", slots.held.max(1.0)),
+        }
     }
 
     fn share(&self, cause: &Cause) -> String {

@@ -43,13 +43,6 @@ pub enum NextStep {
     After(Advice),
     /// It is all there is to do.
     Instead(Advice),
-    /// These numbers are a case of their own, with its own setting to change.
-    For {
-        /// Name of the case; the server is asked for the advice on `rule/case`.
-        case: &'static str,
-        /// What to do where the server has no advice on it.
-        otherwise: fn() -> Advice,
-    },
 }
 
 /// Why a rule cannot say.
@@ -294,21 +287,6 @@ impl<'a> Basis<'a> {
                 explains("unexplained_service_ratio", unexplained),
             ],
         })
-    }
-
-    /// Gate: slots are known.
-    ///
-    /// # Errors
-    /// [`Undecided`], with what would decide it.
-    pub fn require_slots(&self) -> Result<(), Undecided> {
-        if self.snapshot.slots.observed.is_empty() {
-            return Err(Undecided {
-                reason: "no worker or thread was seen to take a connection".to_owned(),
-                next_step: "Watch while there is traffic.",
-                evidence: Vec::new(),
-            });
-        }
-        Ok(())
     }
 }
 

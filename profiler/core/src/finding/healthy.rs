@@ -6,7 +6,7 @@
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
 use super::server_errors::is_error;
 use super::words::{count, factor, percent, ratio};
-use super::{Answer, Evidence, Finding, Judge, Rule, is_notice};
+use super::{Answer, Evidence, Finding, Judge, Rule, is_notice, leaf};
 use crate::model::dropped::Cause;
 use crate::server::advice::{Advice, say};
 
@@ -73,11 +73,13 @@ fn judge(basis: &Basis<'_>, others: &[Finding]) -> Outcome {
             evidence,
         });
     }
-    let undecided = others.iter().filter(|f| matches!(f.answer, Answer::Undecided { .. })).count();
+    // What was not followed is judged above: of leaves, no check counts by itself.
+    let checks = || others.iter().filter(|finding| !leaf::is_of_leaves(finding.id));
+    let undecided = checks().filter(|f| matches!(f.answer, Answer::Undecided { .. })).count();
     evidence.push(explains("undecided_count", undecided as f64));
-    if undecided > 0 && undecided * 2 >= others.len() {
+    if undecided * 2 > checks().count() {
         return Err(Undecided {
-            reason: format!("{undecided} of {} checks are undecided", others.len()),
+            reason: format!("{undecided} of {} checks are undecided", checks().count()),
             next_step: "See why below.",
             evidence,
         });

@@ -43,15 +43,18 @@ pub fn rule_of(time: &LeafTime) -> Option<&'static Rule> {
     RULES.iter().find(|rule| matches!(rule.judge, Judge::Leaves(is_its) if is_its(time)))
 }
 
+/// Whether the rule of this id is a pattern over leaves.
+pub fn is_of_leaves(id: &str) -> bool {
+    RULES.iter().any(|rule| rule.id == id && matches!(rule.judge, Judge::Leaves(_)))
+}
+
 /// What a verdict accuses.
 #[derive(Clone, Debug)]
 pub(crate) struct Accused {
     /// Its rule.
     pub(crate) id: &'static str,
-    /// Request time that it costs, in nanoseconds.
-    pub(crate) cost_ns: u64,
-    /// The most that one request has of it, in nanoseconds.
-    pub(crate) longest_ns: u64,
+    /// What is measured of its leaves to tell what it costs, in nanoseconds.
+    pub(crate) measure: fn(&LeafTime) -> u64,
     /// Endpoint that is at it, by its number; 0: none, or not known.
     pub(crate) endpoint: u32,
     /// What decided: a share of request time, with the limit.
@@ -73,11 +76,15 @@ pub(crate) fn findings(basis: &Basis<'_>, accused: &[Accused]) -> Vec<Finding> {
 struct Sums {
     held_ns: u64,
     inflicted_ns: u64,
+    /// By what it is accused of.
+    cost_ns: u64,
+    /// The most that one request has of it.
+    longest_ns: u64,
     exemplars: Vec<u64>,
 }
 
 impl Sums {
-    fn of(basis: &Basis<'_>, rule: &Rule) -> Self {
+    fn of(basis: &Basis<'_>, rule: &Rule, measure: fn(&LeafTime) -> u64) -> Self {
         let leaves = &basis.snapshot.chains.leaves;
         let rows = || leaves.iter().filter(|row| rule_of(row).is_some_and(|its| its.id == rule.id));
         let examples = rows().filter_map(|row| row.example.as_ref());
@@ -87,13 +94,15 @@ impl Sums {
         Self {
             held_ns: rows().fold(0, |sum, row| sum.saturating_add(row.held_ns)),
             inflicted_ns: rows().fold(0, |sum, row| sum.saturating_add(row.inflicted_ns())),
+            cost_ns: rows().fold(0, |sum, row| sum.saturating_add(measure(row))),
+            longest_ns: rows().filter(|row| measure(row) > 0).map(|row| row.longest_ns).max().unwrap_or(0),
             exemplars: exemplars.into_iter().take(EXEMPLARS).map(|(_, id)| id).collect(),
         }
     }
 }
 
 fn finding(basis: &Basis<'_>, rule: &Rule, accused: Option<&Accused>) -> Finding {
-    let sums = Sums::of(basis, rule);
+    let sums = Sums::of(basis, rule, accused.map_or(LeafTime::inflicted_ns, |accused| accused.measure));
     let held = ratio(sums.held_ns, basis.snapshot.chains.request_ns);
     let mut finding = Finding {
         id: rule.id,
@@ -108,7 +117,7 @@ fn finding(basis: &Basis<'_>, rule: &Rule, accused: Option<&Accused>) -> Finding
         outlook: None,
     };
     if let Some(accused) = accused {
-        accuse(basis, rule, accused, &mut finding);
+        accuse(basis, rule, (accused, &sums), &mut finding);
         finding.exemplars = sums.exemplars;
     } else if let Err(undecided) = is_measured(basis, &sums) {
         finding.sentence = format!("Cannot say whether {}: {}.", rule.question, undecided.reason);
@@ -125,16 +134,16 @@ fn finding(basis: &Basis<'_>, rule: &Rule, accused: Option<&Accused>) -> Finding
     finding
 }
 
-fn accuse(basis: &Basis<'_>, rule: &Rule, accused: &Accused, finding: &mut Finding) {
+fn accuse(basis: &Basis<'_>, rule: &Rule, (accused, sums): (&Accused, &Sums), finding: &mut Finding) {
     let whole_ns = basis.snapshot.chains.request_ns;
     let endpoint = basis.snapshot.chains.endpoint(accused.endpoint);
     finding.answer = Answer::Present;
-    finding.cost_ns = accused.cost_ns;
+    finding.cost_ns = sums.cost_ns;
     finding.sentence = format!(
         "Requests waited {} of their time ({}, up to {}) because {}{}",
-        percent(ratio(accused.cost_ns, whole_ns)),
-        request_seconds(accused.cost_ns),
-        duration(accused.longest_ns),
+        percent(ratio(sums.cost_ns, whole_ns)),
+        request_seconds(sums.cost_ns),
+        duration(sums.longest_ns),
         rule.title,
         endpoint.map_or_else(String::new, |at| format!(", in {}", named(at))),
     );
@@ -158,7 +167,7 @@ fn named(endpoint: &str) -> String {
 fn evidence(basis: &Basis<'_>, sums: &Sums) -> Vec<Evidence> {
     let whole_ns = basis.snapshot.chains.request_ns;
     vec![
-        basis::decides("held_ratio", ratio(sums.held_ns, whole_ns), basis.thresholds.usual_min_ratio),
+        basis::explains("held_ratio", ratio(sums.held_ns, whole_ns)),
         basis::explains("held_seconds", sums.held_ns as f64 / 1e9),
         basis::explains("inflicted_seconds", sums.inflicted_ns as f64 / 1e9),
     ]
@@ -200,7 +209,14 @@ const fn is_computing(time: &LeafTime) -> bool {
 
 /// Whether it is none of what the thread at the end does.
 const fn is_from_outside(time: &LeafTime) -> bool {
-    matches!(time.leaf.kind, LeafKind::CpuTaken | LeafKind::StoodStill | LeafKind::NotFollowed)
+    matches!(
+        time.leaf.kind,
+        LeafKind::CpuTaken
+            | LeafKind::StoodStill
+            | LeafKind::NotReleased
+            | LeafKind::NoThread
+            | LeafKind::NotFollowed
+    )
 }
 
 /// Whether the CPU is taken, by such.

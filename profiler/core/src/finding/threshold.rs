@@ -219,7 +219,7 @@ thresholds! {
     unread_max_ratio: Ratio = 0.50, &["server-errors", "healthy"],
         "Where half of the requests or of their answers cannot be read, most may be errors, or any endpoint's.";
     unclear_max_ratio: Ratio = 0.25, &["healthy"],
-        "With a quarter of request time in waits that no finding explains, nobody should be told that all is well.";
+        "With a quarter of request time not followed to its end, nobody should be told that all is well.";
 }
 
 #[cfg(test)]

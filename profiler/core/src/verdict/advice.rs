@@ -11,7 +11,7 @@ use crate::finding::{Answer, Finding, leaf, priced, ratio};
 use crate::model::chain::{Held, LeafKind, TakenBy, Unreleased};
 use crate::phase::Phase;
 use crate::server::advice::common::raise_cpu_limit;
-use crate::server::advice::{Advice, Sizes, act, say};
+use crate::server::advice::{Advice, Move, Sizes, act, say};
 use crate::server::{kind_named, site::Site};
 
 /// utimensat(2) on x86-64; arm64 names it otherwise, and gets the general advice.
@@ -77,7 +77,7 @@ pub(super) fn of_cause(basis: &Basis<'_>, cause: &Cause) -> Advice {
         _ => None,
     };
     let advice = special.or_else(|| asked.of_server(rule.id)).unwrap_or_else(|| asked.usual(rule.advice));
-    priced(advice, basis.snapshot)
+    priced(asked.without_more(advice), basis.snapshot)
 }
 
 struct Asked<'a> {
@@ -111,6 +111,23 @@ impl Asked<'_> {
         let to_be_served = |hop| matches!(hop, Phase::AcceptQueue | Phase::PoolWait);
         let cause = self.cause;
         !cause.is_serial && cause.endpoint != Some(0) && cause.path.iter().next().is_some_and(to_be_served)
+    }
+
+    /// The same without more of what would only wait as well: of anything, where one object is on the way
+    /// that processes share or may share; of threads, where it is the GIL or an event loop.
+    fn without_more(&self, advice: Advice) -> Advice {
+        let on_the_way = |phases: [Phase; 2]| self.cause.path.iter().any(|hop| phases.contains(&hop));
+        let is_one = on_the_way([Phase::LockWait, Phase::FileWait])
+            || matches!(self.cause.kind, LeafKind::FileLock | LeafKind::NotReleased | LeafKind::StoodStill);
+        let is_of_process = on_the_way([Phase::GilWait, Phase::LoopWait]);
+        let only_waits =
+            |one: Move| one.is_up && (is_one || is_of_process && matches!(one.what, Sizes::Threads));
+        if !advice.moves().any(only_waits) {
+            return advice;
+        }
+        let faster =
+            || act("do that outside of what others wait for").or(act("make it take less time")).into();
+        advice.without(only_waits).unwrap_or_else(faster)
     }
 
     /// Whether the server itself sets a file's times, for no request.

@@ -3,11 +3,12 @@
 //! In: arbitrary snapshots. Out: failures where a rule panics, speaks without evidence or at too great
 //! length.
 
-use super::findings;
+use super::{findings, of};
 use crate::fact::{CgroupCpu, ListenerWakes};
 use crate::finding::fixture::{SECOND, Scene};
+use crate::finding::leaf::is_of_leaves;
 use crate::finding::threshold::VERDICT;
-use crate::finding::{Answer, Judge, RULES, SENTENCE_MAX_CHARS, Thresholds, leaf};
+use crate::finding::{Answer, RULES, SENTENCE_MAX_CHARS, Thresholds, leaf};
 use crate::model::chain::{Chains, Hops, Leaf, LeafKind, LeafTime, TakenBy};
 use crate::model::event_loop::{EventLoop, Holder, LongHolds};
 use crate::model::life::Life;
@@ -256,9 +257,6 @@ proptest! {
     fn every_rule_answers_every_snapshot_in_one_short_sentence_with_evidence(snapshot in snapshot()) {
         let findings = findings(&snapshot, &Thresholds::default());
         prop_assert_eq!(findings.len(), RULES.len());
-        let is_of_leaves = |id: &str| {
-            RULES.iter().any(|rule| rule.id == id && matches!(rule.judge, Judge::Leaves(_)))
-        };
         for finding in findings.iter().filter(|finding| is_of_leaves(finding.id)) {
             let whole_ns = snapshot.chains.request_ns;
             prop_assert!(finding.cost_ns <= whole_ns, "{} costs {} of {whole_ns}", finding.id, finding.cost_ns);
@@ -266,6 +264,13 @@ proptest! {
                 prop_assert!((0.0..=1.0).contains(&share.value), "{}: {share:?}", finding.id);
             }
         }
+        // No second is told twice.
+        let told_ns = findings.iter().filter(|finding| is_of_leaves(finding.id));
+        let told_ns = told_ns.fold(0_u64, |sum, finding| sum.saturating_add(finding.cost_ns));
+        prop_assert!(told_ns <= snapshot.chains.request_ns, "{told_ns}");
+        let verdict = of(&snapshot, &findings);
+        let is_healthy = findings.iter().any(|one| one.id == "healthy" && one.answer == Answer::Present);
+        prop_assert!(!is_healthy || !verdict.pattern.is_wrong(), "{verdict:?}");
         for finding in &findings {
             let text = &finding.sentence;
             prop_assert!(text.chars().count() <= SENTENCE_MAX_CHARS, "{} characters: {}", text.chars().count(), text);

@@ -3,13 +3,17 @@
 //! In: a [`Basis`]. Out: advice with the number that the load shows; `None` where more of them would stand in
 //! another line.
 
-use super::sized;
+use super::{Cause, HeldSlots, sized};
 use crate::finding::basis::Basis;
 use crate::finding::load::is_cpu_full;
 use crate::finding::ratio;
 use crate::model::slot::HeatRow;
+use crate::phase::Phase;
 use crate::server::advice::{Advice, act};
 use crate::server::{kind_named, site::Site};
+
+/// Fewer slots than this are none.
+const LEAST_HELD: f64 = 0.5;
 
 /// Advice to have more of them.
 pub(super) fn more(basis: &Basis<'_>) -> Option<Advice> {
@@ -24,11 +28,26 @@ pub(super) fn more(basis: &Basis<'_>) -> Option<Advice> {
         () => "more-slots",
     };
     let snapshot = basis.snapshot;
-    let own = kind_named(&snapshot.server.name).advice(case, &snapshot.server, &Site::of(snapshot));
-    let advice = own.unwrap_or_else(|| act("add threads or workers").or(act("shorten the wait")).into());
+    let (kind, site) = (kind_named(&snapshot.server.name), Site::of(snapshot));
+    let of = |case: &str| kind.advice(case, &snapshot.server, &site);
+    let advice = of(case).or_else(|| of("more-slots"))?;
     let advice = sized::with_numbers(basis, advice);
     let is_more = advice.moves().any(|one| one.is_up);
     is_more.then(|| advice.followed_by(act("sleep for less time").into()))
+}
+
+/// Slots that requests at a cause keep, where others wait for a free one.
+pub(super) fn held(basis: &Basis<'_>, cause: &Cause) -> Option<HeldSlots> {
+    let slots = &basis.snapshot.slots;
+    let first = cause.path.iter().next();
+    let is_for_slots = matches!(first, Some(Phase::AcceptQueue | Phase::PoolWait));
+    let is_of_requests = cause.endpoint.is_some_and(|endpoint| endpoint > 0);
+    if !is_for_slots || !is_of_requests || slots.are_loops() || slots.come_and_go || slots.count() == 0 {
+        return None;
+    }
+    let itself_ns = cause.held_ns.saturating_sub(cause.inflicted_ns);
+    let held = ratio(itself_ns, basis.load_ns()).min(f64::from(slots.count()));
+    (held >= LEAST_HELD).then_some(HeldSlots { held, of: slots.count() })
 }
 
 /// Whether one worker is full for far longer than all are at once. Only a pool, or a worker with a queue of

@@ -3,7 +3,7 @@
 //! In: the leaves of a window. Out: verdicts without their advice; `None` where there is nothing to say.
 
 use super::cause::{Cause, Measure, relieved_ns, sum, within};
-use super::{Pattern, Verdict, pattern_of};
+use super::{Failed, Pattern, Verdict, pattern_of};
 use crate::finding::basis::{Basis, decides};
 use crate::finding::{Evidence, Thresholds, ratio};
 use crate::model::chain::{Chains, Group, LeafKind, LeafTime, NotFollowed};
@@ -170,10 +170,16 @@ pub(super) fn usual(basis: &Basis<'_>) -> Option<Verdict> {
     is_most.then(|| not_seen(chains, not_followed))
 }
 
-/// What requests that fail mostly wait for or do.
-pub(super) fn behind_failures(basis: &Basis<'_>) -> Option<Cause> {
-    let chains = &basis.snapshot.chains;
-    largest(chains, basis.thresholds, |row| row.held_ns, chains.request_ns)
+/// What requests that fail mostly wait for or do: what others do too, where most fail; else what the
+/// slowest do beyond what is usual.
+pub(super) fn behind_failures(basis: &Basis<'_>, failed: &[Failed]) -> Option<Cause> {
+    let (chains, limits) = (&basis.snapshot.chains, basis.thresholds);
+    let count = failed.iter().map(|failed| failed.count).max().unwrap_or(0);
+    let all = basis.request_count().saturating_add(count);
+    if ratio(count, all) >= limits.named_min_ratio {
+        return largest(chains, limits, |row| row.held_ns, chains.request_ns);
+    }
+    slowest(basis).and_then(|verdict| verdict.causes.into_iter().next())
 }
 
 /// The cause that has half of `whole_ns`, by what is measured of each leaf.

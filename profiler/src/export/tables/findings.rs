@@ -49,7 +49,7 @@ pub(in crate::export) fn columns() -> Vec<Column<FindingRow>> {
         Column::new("id", Kind::Text, "The rule: `wsgi-trace explain ID`.", |row: &R| {
             Cell::Text(row.finding.id)
         }),
-        Column::new("answer", Kind::Text, "`present`, `absent` or `undecided`.", |row: &R| {
+        Column::new("answer", Kind::Text, "`present`, `usual`, `absent` or `undecided`.", |row: &R| {
             Cell::Text(match row.finding.answer {
                 Answer::Present => "present",
                 Answer::Usual => "usual",

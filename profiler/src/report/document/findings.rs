@@ -24,8 +24,13 @@ pub(super) fn section<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) -> Se
     let usual = of(|answer| *answer == Answer::Usual);
     let undecided = of(|answer| matches!(answer, Answer::Undecided { .. }));
     let absent = of(|answer| *answer == Answer::Absent);
-    let note =
-        format!("{} present, {} undecided, {} ruled out", present.len(), undecided.len(), absent.len());
+    let note = format!(
+        "{} present, {} usual, {} undecided, {} ruled out",
+        present.len(),
+        usual.len(),
+        undecided.len(),
+        absent.len()
+    );
     let mut body = Blocks::default();
     for (index, finding) in present.iter().enumerate() {
         if index > 0 {
@@ -53,7 +58,7 @@ pub(super) fn section<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) -> Se
     }
     if !usual.is_empty() {
         let ids: Vec<&str> = usual.iter().map(|finding| finding.id).collect();
-        let ids = format!("Usual, and nobody else waits for it: {}", ids.join(", "));
+        let ids = format!("A tenth of request time or more, and not what is wrong: {}", ids.join(", "));
         body.gap();
         body.push(On::TEXT, Block::RuledOut(format!("{ids}.")));
         body.push(On::PAGE, Block::Folded(Folded::new(ids, each_with_evidence(&usual, place))));

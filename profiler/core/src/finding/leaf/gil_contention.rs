@@ -14,7 +14,7 @@ pub(in crate::finding) const RULE: Rule = Rule {
     question: "requests wait for the GIL",
     page: include_str!("../../../../../docs/findings/gil-contention.md"),
     advice: || {
-        act("serve with more processes and fewer threads in each")
+        act("serve with more processes")
             .more(Sizes::Processes)
             .no_more(Sizes::Threads)
             .because("threads of one process share one GIL")

@@ -57,6 +57,12 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<A
         ),
         "slow-file/heartbeat" => heartbeat(),
         "gil-contention" => gil_contention(concurrency, &slots),
+        // gthread's main thread dispatches for all threads of its worker.
+        "loop-blocked" | "loop-blocked/computing" if concurrency == Concurrency::Threads => Advice::first(
+            raise(&slots.workers)
+                .up_to_cores()
+                .because("the main thread of each worker dispatches for all of its threads"),
+        ),
         "loop-blocked" => loop_blocked(&server.worker_class),
         "loop-blocked/computing" => loop_computing(&server.worker_class, &slots),
         "full-beside-free" => accepts_without_capacity(concurrency, server, &slots),
@@ -152,7 +158,7 @@ fn gil_contention(concurrency: Concurrency, slots: &Slots) -> Advice {
             act("move the work of the application's own threads to another process")
                 .because("they take the GIL from the one that serves"),
         )
-        .then(raising_workers(slots, "shares it out")),
+        .then(raising_workers(slots, "shares it out").up_to_cores()),
     }
 }
 
@@ -186,7 +192,7 @@ fn loop_computing(worker_class: &str, slots: &Slots) -> Advice {
         _ => act("move the computation to another process")
             .because("coroutines do not interrupt a computation"),
     };
-    Advice::first(step).then(raising_workers(slots, "spreads it"))
+    Advice::first(step).then(raising_workers(slots, "spreads it").up_to_cores())
 }
 
 /// Whether each worker has a queue of its own, as is seen, or by the option: it does that from 24 on.
