@@ -58,7 +58,7 @@ view! {
         path: Vec<&'static str> = cause.map_or_else(Vec::new, |cause| cause.path.iter().map(Phase::name).collect()),
         /// Only one at a time gets on there: more workers or threads would wait as well.
         is_serial: bool = cause.is_some_and(|cause| cause.is_serial),
-        /// Part of all slots (workers, threads) that requests at it keep, on average while there were requests.
+        /// Part of all slots (workers, threads) that requests at it keep, on average under load.
         /// It is said where others wait for a free one; null: they do not, or it is not known.
         held_slots_ratio: Option<f64> =
             verdict.held_slots.and_then(|slots| rounded(slots.held / f64::from(slots.of.max(1)))),
