@@ -75,6 +75,10 @@ impl Cause {
         // What is named, and what is told of it: a finer group may prevent waiting that is held elsewhere.
         let (mut named, mut group) = (group, group);
         for level in [Level::Object, Level::Endpoint] {
+            // Where looks saw what it is, most sleeps that nobody looked at are of nothing else.
+            if is_seen_in_part(chains, &named, weigh) {
+                break;
+            }
             let finer = within(chains, level, Some(&named)).into_iter();
             let Some(best) = finer.max_by_key(|group| (weigh(group), std::cmp::Reverse(*group))) else {
                 break;
@@ -131,6 +135,17 @@ impl Cause {
     pub fn time<'a>(&self, chains: &'a Chains) -> Option<&'a LeafTime> {
         chains.leaves.get(self.leaf)
     }
+}
+
+/// Whether some of a group was looked at, and the largest of its objects was not.
+fn is_seen_in_part(chains: &Chains, group: &Group, weigh: &impl Fn(&Group) -> u64) -> bool {
+    if group.level() != Level::Kind {
+        return false;
+    }
+    let largest = within(chains, Level::Object, Some(group)).into_iter().max_by_key(weigh);
+    let is_looked_at =
+        |group: &Group| chains.leaves.iter().any(|row| group.has(&row.leaf) && row.seen.is_some());
+    largest.is_some_and(|object| !is_looked_at(&object)) && is_looked_at(group)
 }
 
 /// The place in Python with at least half of what a group holds.

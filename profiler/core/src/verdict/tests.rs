@@ -199,3 +199,19 @@ fn who_waits_behind_somebody_at_a_leaf_accuses_it_and_is_not_healthy() {
     let usual = scene.leaf(LeafKind::BackEnd, &[], 20 * SECOND);
     assert_eq!(answer(&usual, "back-end"), Some(Answer::Usual));
 }
+
+#[test]
+fn what_looks_saw_of_some_sleeps_is_what_all_of_them_are_of() {
+    let queue = [Phase::PoolWait];
+    let pipe = |object| Leaf { object, endpoint: 2, ..Leaf::of(LeafKind::Pipe) };
+    let unseen = row(pipe(Object::Descriptor { fd: 7 }), &queue, 6 * SECOND);
+    let seen =
+        |number| LeafTime { seen: Some(number), ..row(pipe(Object::Named { number }), &queue, 4 * SECOND) };
+    let cause = |leaves| of(&snapshot(leaves), &[]).cause().cloned().unwrap();
+    let named = cause(vec![unseen.clone(), seen(3)]);
+    assert_eq!((named.object, named.seen, named.endpoint), (None, Some(3), Some(2)));
+    // Where two things were seen, it is neither of them.
+    assert_eq!(cause(vec![unseen.clone(), seen(3), seen(4), seen(5)]).seen, None);
+    // Where nobody looked, the descriptor is all that is known.
+    assert_eq!(cause(vec![unseen]).object, Some(Object::Descriptor { fd: 7 }));
+}

@@ -105,7 +105,7 @@ impl State {
         if slice.system_call != u32::MAX {
             self.chain.histories.piece(doer, call, true, &seen);
         }
-        if seen.connection > 0 {
+        if is_one_connection(&seen) {
             self.chain.reads(seen.connection, slice.tgid);
         }
         self.note_release(slice.tgid, &seen, call.start_ns.saturating_add(call.account.blocked_ns));
@@ -226,7 +226,7 @@ impl State {
         let seen = SleepSeen { since_before: true, held, ..self.sleep_of(found, &call, &told) };
         let doer = Doer { tgid: found.tgid, tid: found.tid, request: 0 };
         self.chain.histories.piece(doer, &call, true, &seen);
-        if seen.connection > 0 {
+        if is_one_connection(&seen) {
             self.chain.reads(seen.connection, found.tgid);
         }
         // Its end is no slice: who serves one connection for the whole window accepts in no other call.
@@ -428,4 +428,22 @@ impl State {
 
 fn is_futex(slept: &Slept) -> bool {
     slept.system_call == FUTEX.cast_signed()
+}
+
+/// Whether a sleep's connection is distinguished from all others. Those over UNIX sockets to one path are
+/// alike; only a look distinguishes them.
+fn is_one_connection(seen: &SleepSeen) -> bool {
+    seen.connection > 0 && seen.object != Object::Peer { port: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_over_unix_sockets_are_distinguished_by_looks_alone() {
+        let sleep =
+            |port| SleepSeen { connection: 9, object: Object::Peer { port }, ..SleepSeen::outside(-1) };
+        assert!(is_one_connection(&sleep(5432)) && !is_one_connection(&sleep(0)));
+    }
 }
