@@ -52,10 +52,13 @@ pub(crate) fn number(report: &serde_json::Value, pointer: &str) -> u64 {
 }
 
 /// The program where every user can run it.
+///
+/// A child copies it: held open for writing by this process, it would be busy for the forks of other tests.
 pub(crate) fn program_for_all(directory: &Path) -> anyhow::Result<PathBuf> {
     use std::os::unix::fs::PermissionsExt as _;
     let program = directory.join("wsgi-trace");
-    std::fs::copy(wsgi_trace_binary()?, &program)?;
+    let copied = output(Command::new("cp").arg(wsgi_trace_binary()?).arg(&program))?;
+    anyhow::ensure!(copied.status.success(), "cp: {}", copied.stderr);
     for path in [directory, &program] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
     }
