@@ -86,7 +86,9 @@ struct Sums {
 impl Sums {
     fn of(basis: &Basis<'_>, rule: &Rule, measure: fn(&LeafTime) -> u64) -> Self {
         let leaves = &basis.snapshot.chains.leaves;
-        let rows = || leaves.iter().filter(|row| rule_of(row).is_some_and(|its| its.id == rule.id));
+        let is_its = |row: &&LeafTime| rule_of(row).is_some_and(|its| its.id == rule.id);
+        let its_leaves: Vec<&LeafTime> = leaves.iter().filter(is_its).collect();
+        let rows = || its_leaves.iter().copied();
         let examples = rows().filter_map(|row| row.example.as_ref());
         let mut exemplars: Vec<(u64, u64)> = examples.map(|one| (one.wait_ns, one.request)).collect();
         exemplars.sort_by_key(|(wait_ns, id)| (std::cmp::Reverse(*wait_ns), *id));
@@ -200,11 +202,6 @@ fn is_measured(basis: &Basis<'_>, sums: &Sums) -> Result<(), Undecided> {
 /// Whether requests wait in such a phase on the way there.
 fn by_way_of(time: &LeafTime, phase: Phase) -> bool {
     time.hops.iter().any(|hop| hop == phase)
-}
-
-/// Whether a thread computes there.
-const fn is_computing(time: &LeafTime) -> bool {
-    matches!(time.leaf.kind, LeafKind::Computing | LeafKind::Spinning)
 }
 
 /// Whether it is none of what the thread at the end does.

@@ -43,6 +43,13 @@ closed_list! {
     }
 }
 
+impl LeafKind {
+    /// Whether a thread runs there.
+    pub const fn is_computing(self) -> bool {
+        matches!(self, Self::Computing | Self::Spinning)
+    }
+}
+
 closed_list! {
     /// Why a chain was not followed to its end.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

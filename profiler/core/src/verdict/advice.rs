@@ -69,7 +69,7 @@ pub(super) fn of_cause(basis: &Basis<'_>, cause: &Cause) -> Advice {
             Some(from_elsewhere())
         }
         "lock-not-released" => not_released(time.leaf.unreleased),
-        "loop-blocked" if is_computing(cause) => asked.of_server("loop-blocked/computing"),
+        "loop-blocked" if cause.kind.is_computing() => asked.of_server("loop-blocked/computing"),
         "sleeping" if asked.is_for_slots() => slots::more(basis),
         "slow-file" if asked.is_heartbeat(time.leaf.system_call) => asked.of_server("slow-file/heartbeat"),
         "slow-file" if cause.kind == LeafKind::PageFault => Some(in_memory()),
@@ -108,9 +108,8 @@ impl Asked<'_> {
 
     /// Whether requests wait for a free slot, and each slot waits for itself.
     fn is_for_slots(&self) -> bool {
-        let to_be_served = |hop| matches!(hop, Phase::AcceptQueue | Phase::PoolWait);
         let cause = self.cause;
-        !cause.is_serial && cause.endpoint != Some(0) && cause.path.iter().next().is_some_and(to_be_served)
+        !cause.is_serial && cause.endpoint != Some(0) && cause.is_for_slots()
     }
 
     /// The same without more of what would only wait as well: of anything, where one object is on the way
@@ -195,11 +194,6 @@ impl Asked<'_> {
             },
         }
     }
-}
-
-/// Whether a thread runs there.
-const fn is_computing(cause: &Cause) -> bool {
-    matches!(cause.kind, LeafKind::Computing | LeafKind::Spinning)
 }
 
 /// Whether somebody answers: whether more could ask at once is not known.

@@ -65,6 +65,11 @@ pub(super) fn within(chains: &Chains, level: Level, parent: Option<&Group>) -> V
 }
 
 impl Cause {
+    /// Whether requests wait first for a free worker, thread or slot of a pool.
+    pub(super) fn is_for_slots(&self) -> bool {
+        matches!(self.path.iter().next(), Some(Phase::AcceptQueue | Phase::PoolWait))
+    }
+
     /// The group as a cause, named as far down as one value has half of the level above, by `weigh`.
     pub(super) fn of(
         chains: &Chains,

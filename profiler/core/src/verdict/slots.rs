@@ -8,7 +8,6 @@ use crate::finding::basis::Basis;
 use crate::finding::load::is_cpu_full;
 use crate::finding::ratio;
 use crate::model::slot::HeatRow;
-use crate::phase::Phase;
 use crate::server::advice::{Advice, act};
 use crate::server::{kind_named, site::Site};
 
@@ -39,10 +38,13 @@ pub(super) fn more(basis: &Basis<'_>) -> Option<Advice> {
 /// Slots that requests at a cause keep, where others wait for a free one.
 pub(super) fn held(basis: &Basis<'_>, cause: &Cause) -> Option<HeldSlots> {
     let slots = &basis.snapshot.slots;
-    let first = cause.path.iter().next();
-    let is_for_slots = matches!(first, Some(Phase::AcceptQueue | Phase::PoolWait));
     let is_of_requests = cause.endpoint.is_some_and(|endpoint| endpoint > 0);
-    if !is_for_slots || !is_of_requests || slots.are_loops() || slots.come_and_go || slots.count() == 0 {
+    if !cause.is_for_slots()
+        || !is_of_requests
+        || slots.are_loops()
+        || slots.come_and_go
+        || slots.count() == 0
+    {
         return None;
     }
     let itself_ns = cause.held_ns.saturating_sub(cause.inflicted_ns);

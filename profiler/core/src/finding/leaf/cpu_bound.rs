@@ -2,7 +2,6 @@
 //!
 //! In: a leaf, with the way to it. Out: whether it is one of this finding's.
 
-use super::is_computing;
 use crate::finding::{Judge, Rule};
 use crate::model::chain::LeafKind;
 use crate::server::advice::{Advice, act, say};
@@ -17,5 +16,5 @@ pub(in crate::finding) const RULE: Rule = Rule {
         Advice::first(act("make what computes there faster").or(act("move it to another process")))
             .then(say("threads do not speed it up, processes do while cores are free"))
     },
-    judge: Judge::Leaves(|time| is_computing(time) || time.leaf.kind == LeafKind::CpuTaken),
+    judge: Judge::Leaves(|time| time.leaf.kind.is_computing() || time.leaf.kind == LeafKind::CpuTaken),
 };

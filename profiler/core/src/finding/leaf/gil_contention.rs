@@ -2,7 +2,7 @@
 //!
 //! In: a leaf, with the way to it. Out: whether it is one of this finding's.
 
-use super::{by_way_of, is_computing};
+use super::by_way_of;
 use crate::finding::{Judge, Rule};
 use crate::phase::Phase;
 use crate::server::advice::{Sizes, act};
@@ -20,5 +20,5 @@ pub(in crate::finding) const RULE: Rule = Rule {
             .because("threads of one process share one GIL")
             .into()
     },
-    judge: Judge::Leaves(|time| by_way_of(time, Phase::GilWait) && is_computing(time)),
+    judge: Judge::Leaves(|time| by_way_of(time, Phase::GilWait) && time.leaf.kind.is_computing()),
 };

@@ -2,7 +2,7 @@
 //!
 //! In: a leaf, with the way to it. Out: whether it is one of this finding's.
 
-use super::{by_way_of, is_computing, is_from_outside};
+use super::{by_way_of, is_from_outside};
 use crate::finding::{Judge, Rule};
 use crate::phase::Phase;
 use crate::server::advice::act;
@@ -19,6 +19,6 @@ pub(in crate::finding) const RULE: Rule = Rule {
             .into()
     },
     judge: Judge::Leaves(|time| {
-        by_way_of(time, Phase::GilWait) && !is_computing(time) && !is_from_outside(time)
+        by_way_of(time, Phase::GilWait) && !time.leaf.kind.is_computing() && !is_from_outside(time)
     }),
 };
