@@ -3,10 +3,12 @@
 //! In: a seed. Out: [`Incident`], the same for the same seed, on every machine.
 
 use fastrand::Rng;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use crate::decoy::Decoy;
 use crate::draw::{pick, word};
 use crate::leaf::{LEAVES, Leaf};
+use crate::meeting::{Meeting, When, Who};
 use crate::path::{Hop, drawn_path};
 use crate::server::{SERVERS, ServerKind, Setup};
 
@@ -29,8 +31,12 @@ pub(crate) struct Incident {
     pub(crate) leaf: Leaf,
     /// From the outside to the inside.
     pub(crate) hops: Vec<Hop>,
+    pub(crate) meeting: Meeting,
+    pub(crate) decoy: Decoy,
     /// First segment of the path that meets the leaf.
     pub(crate) route: String,
+    /// The same of the decoy's.
+    pub(crate) other_route: String,
     /// Each so-manieth request meets it.
     pub(crate) every: u32,
     /// How long the leaf takes, or is held by somebody else at a time, in ms.
@@ -55,15 +61,18 @@ impl Incident {
         let fitting: Vec<ServerKind> = SERVERS.iter().copied().filter(|kind| leaf.fits(*kind)).collect();
         let kind = pick(&mut rng, ServerKind::GunicornGthread, &fitting);
         let server = Setup::new(&mut rng, kind);
-        let hops = if leaf.has_path() { drawn_path(&mut rng, kind) } else { Vec::new() };
-        Self::of(seed, &mut rng, (leaf, hops), server)
+        let mut hops = if leaf.has_path() { drawn_path(&mut rng, kind) } else { Vec::new() };
+        let meeting = Meeting::drawn(&mut rng, leaf, kind, &mut hops);
+        Self::of(seed, &mut rng, (leaf, hops, meeting), server)
     }
 
-    fn of(seed: u64, rng: &mut Rng, (leaf, hops): (Leaf, Vec<Hop>), server: Setup) -> Self {
+    fn of(seed: u64, rng: &mut Rng, (leaf, hops, meeting): (Leaf, Vec<Hop>, Meeting), server: Setup) -> Self {
         let base_back_end_ms = pick(rng, 0, &[0, 20]);
         let base_cpu_ms = rng.u32(0..=5);
         let base_back_end_ms = if leaf == Leaf::Nothing { 20 } else { base_back_end_ms };
         let every = match leaf {
+            _ if leaf.hangs() && meeting.when == When::SinceBefore => 3,
+            _ if meeting != Meeting::PLAIN => 1,
             _ if leaf.hangs() => 7,
             _ if leaf.lasts() => pick(rng, 1, &[1, 3]),
             _ => 1,
@@ -74,18 +83,22 @@ impl Incident {
         let most = if asks_itself { (server.threads - 1).min(3) } else { 6 };
         let clients = rng.u32(most.min(2)..=most);
         let (mut options, load) = drawn_load(rng, clients, &server);
-        let (route, name) = (word(rng), word(rng));
-        options.push(format!("--routes=/{route}"));
+        let (route, other_route, name) = (word(rng), word(rng), word(rng));
+        let decoy = Decoy::drawn(rng, leaf, server.kind);
+        options.extend(decoy.options(&route, &other_route));
         if leaf == Leaf::SlowClient {
             options.extend(["--slow-readers=2".to_owned(), "--slow-read-seconds=2".to_owned()]);
         }
-        let leaf_ms = leaf_ms * every.min(3);
+        let leaf_ms = if leaf.lasts() { meeting.leaf_ms(leaf_ms * every.min(3), &hops) } else { leaf_ms };
         Self {
             seed,
             server,
             leaf,
             hops,
+            meeting,
+            decoy,
             route,
+            other_route,
             every,
             leaf_ms,
             pause_ms,
@@ -134,9 +147,17 @@ impl Incident {
             | Leaf::Nothing => Value::Null,
         };
         let hops: Vec<Value> = self.hops.iter().map(|hop| hop.plan(directory)).collect();
-        let route = json!({"hops": hops, "leaf": leaf, "every": self.every});
+        let all = [("hops", json!(hops)), ("leaf", leaf), ("every", json!(self.every))];
+        let mut route: Map<String, Value> =
+            all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        self.meeting.plan(&self.hops, &mut route);
         let base = json!({"back_end_ms": self.base_back_end_ms, "cpu_ms": self.base_cpu_ms});
-        json!({"routes": {self.route.as_str(): route}, "base": base}).to_string()
+        let mut plan = Map::from_iter([
+            ("routes".to_owned(), json!({self.route.as_str(): route})),
+            ("base".to_owned(), base),
+        ]);
+        self.decoy.plan((self.leaf, self.leaf_ms), &self.other_route, &mut plan);
+        Value::Object(plan).to_string()
     }
 
     /// What `tests/apps/outsider.py` does to `what`; `None`: nobody is needed.
@@ -162,9 +183,21 @@ impl Incident {
         }
     }
 
+    /// Options of each program of clients.
+    pub(crate) fn programs(&self) -> Vec<Vec<String>> {
+        let seconds = format!("--seconds={}", SECONDS + self.seconds_before());
+        let all = [Some(self.clients.clone()), self.decoy.further(&self.route)].into_iter().flatten();
+        all.map(|options| [options, vec![seconds.clone()]].concat()).collect()
+    }
+
+    /// For how many seconds clients ask before anybody watches.
+    pub(crate) fn seconds_before(&self) -> u32 {
+        if self.meeting.when == When::SinceBefore { 2 } else { 0 }
+    }
+
     /// Whether only one request at a time gets on where it waits.
     pub(crate) fn is_serial(&self) -> bool {
-        self.hops.iter().any(Hop::is_serial) || self.leaf.is_serial()
+        self.meeting.who != Who::Request || self.hops.iter().any(Hop::is_serial) || self.leaf.is_serial()
     }
 
     /// In words.
@@ -173,13 +206,15 @@ impl Incident {
         let path = if path.is_empty() { "no hop".to_owned() } else { path.join(" → ") };
         let every = if self.every > 1 { format!(" (one in {})", self.every) } else { String::new() };
         format!(
-            "{}; {path} → {} {} ms{every}; base {} ms back end, {} ms CPU; {}",
+            "{}; {path} → {} {} ms{every}{}; base {} ms back end, {} ms CPU; {}{}",
             self.server.title(),
             self.leaf.name(),
             self.leaf_ms.max(self.pause_ms),
+            self.meeting,
             self.base_back_end_ms,
             self.base_cpu_ms,
-            self.load
+            self.load,
+            self.decoy.about()
         )
     }
 }
@@ -187,7 +222,6 @@ impl Incident {
 fn drawn_load(rng: &mut Rng, clients: u32, server: &Setup) -> (Vec<String>, String) {
     let mut options = vec![
         format!("--clients={clients}"),
-        format!("--seconds={SECONDS}"),
         format!("--requests={MOST_REQUESTS}"),
         // Longer than anybody looks.
         "--timeout=20".to_owned(),

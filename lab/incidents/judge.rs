@@ -12,6 +12,7 @@ use serde_json::Value;
 use wsgi_trace_test_support::named::{self, Mark};
 
 use crate::incident::Incident;
+use crate::meeting::When;
 use crate::truth::Truth;
 
 /// A leaf may be held for this share longer or shorter than the witness says …
@@ -205,6 +206,10 @@ impl Declared<'_> {
 
     /// It is named: for as long, and by these hops?
     fn weigh(&self, said: &Said, truth: &Truth) -> (Verdict, String) {
+        // Of requests that hang since before anybody watched nothing is seen but their threads.
+        if self.incident.meeting.when == When::SinceBefore {
+            return (Verdict::Right, String::new());
+        }
         let of_it = || said.leaves.iter().filter(|leaf| self.is_leaf(leaf));
         let slack_ns = truth.leaf_ns * OFF + truth.request_ns * OFF_OF_ALL;
         // Who got no CPU is at the leaf by the witness, which has no clock for that.
@@ -241,7 +246,11 @@ impl Declared<'_> {
         };
         let is_always =
             |kind: &str| WORK.iter().chain(&[LeafKind::NotFollowed]).any(|one| one.name() == kind);
+        let of_decoy = self.incident.decoy.kind(self.incident.leaf);
         let exists = |(kind, port): &Group| {
+            if of_decoy.is_some_and(|one| one.name() == kind) {
+                return true;
+            }
             let is_back_end = kind == LeafKind::BackEnd.name();
             if is_back_end { is_asked(*port) } else { is_always(kind) || self.is_kind(kind) }
         };

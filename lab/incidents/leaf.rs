@@ -201,6 +201,11 @@ impl Leaf {
         )
     }
 
+    /// Whether each time takes as long as it is told to, or does not end.
+    pub(crate) const fn is_of_its_own_length(self) -> bool {
+        self.lasts() || self.hangs()
+    }
+
     /// Whether it takes as long as it is told to.
     pub(crate) const fn lasts(self) -> bool {
         self.computes()

@@ -5,10 +5,12 @@
 //! JSON in `target/incidents/runs.jsonl`; a table. Reports and recordings of what is not right stay there. A
 //! leaf that is wrong, or does not exist, fails the run: worse than one that is not followed.
 
+mod decoy;
 mod draw;
 mod incident;
 mod judge;
 mod leaf;
+mod meeting;
 mod options;
 mod outside;
 mod path;
@@ -55,12 +57,12 @@ fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     std::fs::create_dir_all(&place)?;
     let mut records: Vec<Record> = Vec::new();
     for (done, incident) in (1_usize..).zip(&incidents) {
-        for mode in &options.modes {
-            let record = if options.is_again {
-                run::again(incident, *mode, &place)
-            } else {
-                run::run(incident, *mode, (&place, options.keeps))
-            };
+        let of_incident = if options.is_again {
+            options.modes.iter().map(|mode| run::again(incident, *mode, &place)).collect()
+        } else {
+            run::run(incident, &options.modes, (&place, options.keeps))
+        };
+        for record in of_incident {
             record::append(&place.join("runs.jsonl"), &record)?;
             eprintln!("[incidents] {done}/{} {}", incidents.len(), record.line());
             records.push(record);

@@ -8,12 +8,13 @@ use crate::incident::Incident;
 use crate::record::Mode;
 
 pub(crate) const USAGE: &str =
-    "usage: incidents [--runs N] [--seed S] [--mode full|light] [--leaf TEXT] [--fixed] [--keep] [--again] [--list]
+    "usage: incidents [--runs N] [--seed S] [--mode full|light] [--leaf TEXT] [--about TEXT] [--fixed] [--keep] [--again] [--list]
 
   --runs N     so many incidents (20)
   --seed S     the first of their seeds (1); each seed is one incident
   --mode M     in this mode alone; otherwise in both
   --leaf TEXT  incidents whose leaf has this in its name
+  --about TEXT incidents that --list says this of
   --fixed      the small set that is always the same
   --keep       keeps all reports and recordings, not only of what is not right
   --again      judges what was kept once more, by the program as it is now
@@ -28,6 +29,7 @@ pub(crate) struct Options {
     runs: usize,
     seed: u64,
     leaf: String,
+    about: String,
     is_fixed: bool,
     pub(crate) modes: Vec<Mode>,
     pub(crate) keeps: bool,
@@ -42,6 +44,7 @@ impl Options {
             runs: 20,
             seed: 1,
             leaf: String::new(),
+            about: String::new(),
             is_fixed: false,
             modes: Mode::ALL.to_vec(),
             keeps: false,
@@ -54,6 +57,7 @@ impl Options {
                 "--runs" => options.runs = value()?.parse()?,
                 "--seed" => options.seed = value()?.parse()?,
                 "--leaf" => options.leaf = value()?,
+                "--about" => options.about = value()?,
                 "--mode" => {
                     let name = value()?;
                     options.modes.retain(|mode| mode.name() == name);
@@ -80,6 +84,7 @@ impl Options {
         // Not every seed has the leaf, but one in a hundred has any.
         let seeds = (self.seed..).take(self.runs.saturating_mul(100));
         let all = seeds.map(Incident::new).filter(|one| one.leaf.name().contains(&self.leaf));
+        let all = all.filter(|one| one.about().contains(&self.about));
         all.take(self.runs).collect()
     }
 }

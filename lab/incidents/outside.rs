@@ -15,6 +15,7 @@ use wsgi_trace_test_support::peer::{Peer, Stuck};
 use wsgi_trace_test_support::server::Server;
 use wsgi_trace_test_support::stalled_disk::StalledDisk;
 
+use crate::decoy::Decoy;
 use crate::incident::Incident;
 use crate::leaf::Leaf;
 
@@ -30,6 +31,7 @@ pub(crate) struct Outside {
     back_end: Option<BackEnd>,
     disk: Option<StalledDisk>,
     freezer: Option<Freezer>,
+    neighbour: Option<Outsider>,
 }
 
 #[derive(Debug)]
@@ -66,6 +68,10 @@ impl Outside {
         }
         if !incident.leaf.is_at_the_server() {
             outside.start(incident, &directory.join(name), &[], notes)?;
+        }
+        if incident.decoy == Decoy::Neighbour {
+            let arguments = ["compute", "all the time"].map(str::to_owned);
+            outside.neighbour = Some(Outsider::start(&arguments, notes)?);
         }
         Ok(outside)
     }

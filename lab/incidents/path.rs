@@ -12,7 +12,7 @@ use crate::draw::{pick, word};
 use crate::server::ServerKind;
 
 /// Hops of a path at most.
-const MOST_HOPS: usize = 3;
+pub(crate) const MOST_HOPS: usize = 3;
 
 /// A kind of hop, as `tests/apps/composed.py` names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,10 @@ pub(crate) enum Hop {
     /// The same by `fcntl`.
     RecordLock(String, LockOf),
     Pipe,
+    /// A logging handler.
+    Log,
+    /// A module that is imported for the first time.
+    Import,
     Itself,
 }
 
@@ -45,7 +49,7 @@ pub(crate) enum LockOf {
 impl Hop {
     fn drawn(rng: &mut Rng, server: ServerKind) -> Self {
         let of = if server == ServerKind::GunicornSync { LockOf::Process } else { LockOf::Opened };
-        match rng.u32(0..10) {
+        match rng.u32(0..12) {
             0 => Self::Lock,
             1 => Self::RLock,
             2 => Self::Semaphore(pick(rng, 2, &[2, 3])),
@@ -55,6 +59,8 @@ impl Hop {
             6 => Self::FileLock(word(rng)),
             7 => Self::Pipe,
             8 => Self::RecordLock(word(rng), of),
+            9 => Self::Log,
+            10 => Self::Import,
             _ => Self::Itself,
         }
     }
@@ -74,6 +80,8 @@ impl Hop {
                 json!(["record_lock", [format!("{directory}/{name}"), of]])
             }
             Self::Pipe => json!(["pipe", null]),
+            Self::Log => json!(["log", null]),
+            Self::Import => json!(["import", null]),
             Self::Itself => json!(["itself", null]),
         }
     }
@@ -98,10 +106,25 @@ impl Hop {
             | Self::Queue
             | Self::FileLock(_)
             | Self::RecordLock(..)
+            | Self::Log
+            | Self::Import
             | Self::Pipe => true,
             Self::Executor(threads) => *threads == 1,
             Self::Semaphore(_) | Self::Event | Self::Itself => false,
         }
+    }
+
+    /// How many at a time get on: who is beyond keeps the others out, where he is as many.
+    pub(crate) fn count(&self) -> u32 {
+        match self {
+            Self::Semaphore(count) | Self::Executor(count) => *count,
+            _ => 1,
+        }
+    }
+
+    /// Whether others wait while it is taken.
+    pub(crate) fn is_exclusive(&self) -> bool {
+        !matches!(self, Self::Event | Self::Itself | Self::Import)
     }
 
     /// What phase a wait there may be: what a descriptor is, a trace may have learnt too late.
@@ -128,6 +151,8 @@ impl fmt::Display for Hop {
             Self::RecordLock(_, LockOf::Process) => formatter.write_str("record lock on a file"),
             Self::RecordLock(_, LockOf::Opened) => formatter.write_str("record lock on an opened file"),
             Self::Pipe => formatter.write_str("pipe"),
+            Self::Log => formatter.write_str("logging handler"),
+            Self::Import => formatter.write_str("first import"),
             Self::Itself => formatter.write_str("request to itself"),
         }
     }
@@ -139,8 +164,9 @@ pub(crate) fn drawn_path(rng: &mut Rng, server: ServerKind) -> Vec<Hop> {
     let mut hops: Vec<Hop> = Vec::new();
     while hops.len() < length {
         let hop = Hop::drawn(rng, server);
-        let asks_itself = hop.is_itself();
-        if !(asks_itself && (server == ServerKind::GunicornSync || hops.iter().any(Hop::is_itself))) {
+        let is_once = hop.is_itself() || hop == Hop::Import;
+        let is_impossible = hop.is_itself() && server == ServerKind::GunicornSync;
+        if !(is_impossible || is_once && hops.contains(&hop)) {
             hops.push(hop);
         }
     }

@@ -1,12 +1,13 @@
 //! One incident, watched once.
 //!
-//! In: an incident, full or light mode. Out: a [`Record`], whatever happens. Report, recording and witness
-//! stay under `target/incidents` where it is not right, and can be judged again by a later program.
+//! In: an incident, the modes to watch it in at once. Out: a [`Record`] for each, whatever happens. Reports,
+//! recordings and witnesses stay under `target/incidents` where they are not right, and can be judged
+//! again by a later program.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wsgi_trace_test_support::child::until_each;
@@ -35,42 +36,58 @@ const AFTER: Duration = Duration::from_millis(1500);
 const DISTURBED: f64 = 0.15;
 
 /// Runs it. `keeps`: also where it is right.
-pub(crate) fn run(incident: &Incident, mode: Mode, (place, keeps): (&Path, bool)) -> Record {
+pub(crate) fn run(incident: &Incident, modes: &[Mode], (place, keeps): (&Path, bool)) -> Vec<Record> {
     let start = Instant::now();
-    let mut record = Record::new(incident, mode);
-    let kept = kept(place, incident, mode);
-    if let Err(error) = judged(incident, mode, (place, &kept), &mut record) {
-        record.verdict = Verdict::Void;
-        record.why = format!("{error:#}");
-    }
-    if !keeps && record.is_well() {
-        for extension in ["json", "wtrace", "witness"] {
-            // What is left of it is in the record.
-            let _ = std::fs::remove_file(kept.with_extension(extension));
+    let (watched, disturbed) = undisturbed(incident, modes, place);
+    let seconds = start.elapsed().as_secs_f64();
+    let mut records = Vec::new();
+    for (at, mode) in modes.iter().enumerate() {
+        let mut record = Record { seconds, ..Record::new(incident, *mode) };
+        let kept = kept(place, incident, *mode);
+        let outcome = match &watched {
+            Ok((traced, witness)) => traced.get(at).context("not watched").and_then(|traced| {
+                keep(traced, witness, &kept)?;
+                compare(incident, &traced.report, witness, &mut record)
+            }),
+            Err(error) => Err(anyhow::anyhow!("{error:#}")),
+        };
+        if let Some(why) = outcome.err().map(|error| format!("{error:#}")).or_else(|| disturbed.clone()) {
+            record.verdict = Verdict::Void;
+            record.why = why;
         }
+        if !keeps && record.is_well() {
+            for extension in ["json", "wtrace", "witness"] {
+                // What is left of it is in the record.
+                let _ = std::fs::remove_file(kept.with_extension(extension));
+            }
+        }
+        records.push(record);
     }
-    record.seconds = start.elapsed().as_secs_f64();
-    record
+    records
 }
 
-fn judged(
-    incident: &Incident,
-    mode: Mode,
-    (place, kept): (&Path, &Path),
-    record: &mut Record,
-) -> anyhow::Result<()> {
-    let _turn = gate::exclusive_within(TURN_LIMIT)?;
+/// What was seen in each mode, and why nothing is to be judged by it.
+type Outcome = (anyhow::Result<(Vec<Traced>, Witness)>, Option<String>);
+
+/// Watches it while no live test does anything.
+fn undisturbed(incident: &Incident, modes: &[Mode], place: &Path) -> Outcome {
+    let _turn = match gate::exclusive_within(TURN_LIMIT) {
+        Ok(turn) => turn,
+        Err(error) => return (Err(error), None),
+    };
     let stretch = Stretch::begin();
-    let (traced, witness) = watch(incident, mode, place)?;
+    let watched = watch(incident, modes, place);
     let (_, stolen_ratio) = stretch.stolen();
-    std::fs::create_dir_all(place.join("reports"))?;
+    let is_disturbed = stolen_ratio > DISTURBED;
+    let why = is_disturbed.then(|| format!("a hypervisor took {:.0} % of the CPUs", stolen_ratio * 100.0));
+    (watched, why)
+}
+
+fn keep(traced: &Traced, witness: &Witness, kept: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(kept.parent().context("no directory")?)?;
     std::fs::write(kept.with_extension("json"), serde_json::to_string(&traced.report)?)?;
     std::fs::copy(&traced.recording, kept.with_extension("wtrace"))?;
-    std::fs::write(kept.with_extension("witness"), serde_json::to_string(&witness)?)?;
-    compare(incident, &traced.report, &witness, record)?;
-    if stolen_ratio > DISTURBED {
-        bail!("a hypervisor took {:.0} % of the CPUs", stolen_ratio * 100.0);
-    }
+    std::fs::write(kept.with_extension("witness"), serde_json::to_string(witness)?)?;
     Ok(())
 }
 
@@ -160,7 +177,7 @@ impl Witness {
     }
 }
 
-fn watch(incident: &Incident, mode: Mode, place: &Path) -> anyhow::Result<(Traced, Witness)> {
+fn watch(incident: &Incident, modes: &[Mode], place: &Path) -> anyhow::Result<(Vec<Traced>, Witness)> {
     let notes = notes::directory()?;
     // On a disk: what waits for one is an incident.
     let files = tempfile::Builder::new().prefix("files-").tempdir_in(place)?;
@@ -177,21 +194,42 @@ fn watch(incident: &Incident, mode: Mode, place: &Path) -> anyhow::Result<(Trace
     };
     let mut server = Server::start(&composed)?;
     let ports = Ports { leaf: port_of(outside.address()), base: port_of(server.back_end()) };
-    let trace = Trace::start_with(server.pid(), mode.options())?;
+    let before = Duration::from_secs(u64::from(incident.seconds_before()));
+    let start_loads = || -> anyhow::Result<Vec<Load>> {
+        let all = incident.programs();
+        all.iter().map(|options| Load::start(server.address(), &as_texts(options))).collect()
+    };
+    let mut loads = Vec::new();
+    if !before.is_zero() {
+        loads = start_loads()?;
+        std::thread::sleep(before);
+    }
+    let traces = modes.iter().map(|mode| Trace::start_with(server.pid(), mode.options()));
+    let traces = traces.collect::<anyhow::Result<Vec<Trace>>>()?;
     outside.after(incident, &server, notes.path())?;
     let marks = outside.marks(incident);
-    let options: Vec<&str> = incident.clients.iter().map(String::as_str).collect();
-    let mut load = Load::start(server.address(), &options)?;
+    if before.is_zero() {
+        loads = start_loads()?;
+    }
     let limit = Duration::from_secs(u64::from(SECONDS)) + AFTER;
+    let mut have_ended = || {
+        let all = loads.iter_mut().map(Load::ended).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(all.iter().all(Option::is_some).then_some(()))
+    };
     // Some wait for ever, and their server is to be seen with them.
-    let _ = until_each("the clients", (limit, Duration::from_millis(20)), || load.ended());
-    let traced = trace.end()?;
+    let _ = until_each("the clients", (limit, Duration::from_millis(20)), &mut have_ended);
+    let traced = traces.into_iter().map(Trace::end).collect::<anyhow::Result<Vec<Traced>>>()?;
     outside.leave();
     server.kill();
-    let sent = load.finish()?.requests;
+    let sent = loads.into_iter().map(Load::finish).collect::<anyhow::Result<Vec<_>>>()?;
+    let sent: Vec<SentRequest> = sent.into_iter().flat_map(|sent| sent.requests).collect();
     let mut witness = Witness::new(ports, &sent, &notes::read(notes.path())?);
     witness.marks = marks;
     Ok((traced, witness))
+}
+
+fn as_texts(options: &[String]) -> Vec<&str> {
+    options.iter().map(String::as_str).collect()
 }
 
 fn port_of(address: &str) -> Option<u16> {

@@ -10,6 +10,7 @@ use wsgi_trace_test_support::named::{self, Mark};
 
 use crate::incident::Incident;
 use crate::judge::{LEAST_SHARE, Ports, Verdict};
+use crate::meeting::When;
 use crate::truth::Truth;
 
 /// A hop at which there was this share of all request time must be on the way that is named.
@@ -101,7 +102,8 @@ fn weigh(
     }
     for (hop, hop_ns) in incident.hops.iter().zip(truth.hop_ns) {
         let is_named = hop.phases().iter().any(|phase| said.path.iter().any(|name| name == phase.name()));
-        if hop_ns > truth.request_ns * HOP_SHARE && !is_named {
+        let is_seen = incident.meeting.when != When::SinceBefore;
+        if is_seen && hop_ns > truth.request_ns * HOP_SHARE && !is_named {
             return (Verdict::Half, format!("not by way of the {hop}"));
         }
     }

@@ -28,6 +28,13 @@ pub(crate) const SERVERS: &[ServerKind] = &[
     ServerKind::Cheroot,
 ];
 
+impl ServerKind {
+    /// Whether its main thread, which accepts, can be made to run something of the application's.
+    pub(crate) const fn runs_hooks(self) -> bool {
+        matches!(self, Self::GunicornSync | Self::GunicornGthread | Self::Cheroot)
+    }
+}
+
 /// A server as it is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Setup {

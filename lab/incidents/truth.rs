@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use wsgi_trace_test_support::notes::{BASE_CPU, ENDLESS, INNER, LEAF, Mark, Note, OUTSIDE, REQUEST};
+use wsgi_trace_test_support::notes::{
+    BASE_CPU, ENDLESS, INNER, LEAF, MAIN, Mark, NOBODY_S, Note, OUTSIDE, REQUEST,
+};
 
 /// Hops that a path has at most.
 pub(crate) const HOPS: usize = 3;
@@ -88,7 +90,7 @@ pub(crate) fn truth(notes: &[Note], sent: &[(u64, u64)], window: &Range<u64>, ab
     schedule.read(notes, sent, about);
     let Schedule { mut changes, requests, .. } = schedule;
     changes.sort_by_key(|(at_ns, _)| *at_ns);
-    let ended = requests.iter().filter(|(number, _)| number & ENDLESS == 0).count();
+    let ended = requests.iter().filter(|(number, _)| is_request(*number)).count();
     let (mut now, mut is_stopped) = (Vec::<Present>::new(), false);
     let (mut truth, mut now_ns) = (Truth { requests: ended, ..Truth::default() }, window.start);
     for (at_ns, change) in changes.into_iter().chain([(window.end, Change::GoesOn)]) {
@@ -111,7 +113,12 @@ pub(crate) fn truth(notes: &[Note], sent: &[(u64, u64)], window: &Range<u64>, ab
     truth
 }
 
-/// A request that is there.
+/// Whether a number is that of a request that ends, and of nobody else.
+const fn is_request(number: u64) -> bool {
+    number & (ENDLESS | NOBODY_S) == 0
+}
+
+/// A request, or who meets the leaf beside all requests, that is there.
 #[derive(Clone, Copy, Debug)]
 struct Present {
     index: usize,
@@ -138,8 +145,8 @@ impl Truth {
                 one.held = held(one, &before, about);
             }
         }
-        // Those that do not end have slots, and are nobody's who waits.
-        for one in now.iter().filter(|one| one.number & ENDLESS == 0) {
+        // Those that do not end have slots, and nobody waits for an answer of theirs.
+        for one in now.iter().filter(|one| is_request(one.number)) {
             self.request_ns += length_ns;
             self.leaf_ns += one.held * length_ns;
             let hop = if let (State::Hop(hop), false) = (one.state, is_stopped) { Some(hop) } else { None };
@@ -165,7 +172,15 @@ fn held(one: &Present, all: &[Present], about: About) -> f64 {
             mean(all.iter().filter(|other| other.state.is_beyond(hop) && is_here(other, is_shared)))
         }
         State::Waiting => {
-            let has_slot = |other: &&Present| !matches!(other.state, State::Absent | State::Waiting);
+            // Who accepts lets nobody in meanwhile; where he serves as well, he is one of those.
+            let is_main = |other: &&Present| other.number & MAIN != 0 && is_here(other, false);
+            if let (false, Some(main)) = (about.has_shared_queue, all.iter().find(is_main)) {
+                return main.held;
+            }
+            let is_beside = |other: &Present| other.number & NOBODY_S != 0 && other.number & MAIN == 0;
+            let has_slot = |other: &&Present| {
+                !matches!(other.state, State::Absent | State::Waiting) && !is_beside(other)
+            };
             mean(all.iter().filter(|other| has_slot(other) && is_here(other, about.has_shared_queue)))
         }
     }
@@ -308,6 +323,25 @@ mod tests {
         notes.extend([endless(60, REQUEST, Mark::Leave), note(60, 2, 7, REQUEST, Mark::Enter)]);
         let found = truth(&notes, &[(2, 20)], &(0..80), About::default());
         assert_eq!((found.request_ns, found.leaf_ns, found.requests), (60.0, 40.0, 1));
+    }
+
+    #[test]
+    fn who_is_no_request_is_waited_for_and_has_a_slot_only_where_he_accepts() {
+        let of = |number: u64, waits: &[(u64, u64)]| {
+            let beside = |at_ns, step, mark| note(at_ns, NOBODY_S | number, 7, step, mark);
+            let mut notes = vec![beside(0, REQUEST, Mark::Enter), beside(0, 0, Mark::Enter)];
+            notes.extend([beside(0, 0, Mark::Got), beside(0, LEAF, Mark::Enter)]);
+            notes.extend([beside(60, REQUEST, Mark::Leave), note(60, 2, 7, REQUEST, Mark::Enter)]);
+            // At the hop that he has.
+            notes.extend([note(10, 3, 7, REQUEST, Mark::Enter), note(10, 3, 7, 0, Mark::Enter)]);
+            notes.sort_by_key(|note| note.at_ns);
+            truth(&notes, waits, &(0..80), About::default())
+        };
+        let background = of(1, &[(2, 20)]);
+        // 70 and 60; at the leaf as long as he is there, the other through the first alone.
+        assert_eq!((background.request_ns, background.leaf_ns, background.requests), (130.0, 50.0 + 40.0, 2));
+        let alone = of(MAIN, &[(2, 20)]);
+        assert_eq!((alone.leaf_ns, alone.hop_ns), (90.0, [50.0, 0.0, 0.0]));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 """A WSGI application whose routes are composed: each waits for one thing, its leaf, through hops of the process itself.
 
 In, from the environment: COMPOSED, a JSON object. `routes` has, by the first segment of a path, `hops` (from the outside to the inside),
-`leaf` (null: none) and `every` (who goes through to the leaf: each so-manieth request). `base` is what every request does before:
-`back_end_ms` and `cpu_ms`. NOTES_DIRECTORY is where each process maps its notes, on a file system in memory. SELF_ADDRESS is where this server listens.
+`leaf` (null: none), and who meets that when, as `composed_meetings.py` has it. `base` is what every request does before:
+`back_end_ms` and `cpu_ms`. Of `errors_every` requests one is answered with 500. NOTES_DIRECTORY is where each process maps its notes, on a file system in memory. SELF_ADDRESS is where this server listens.
 BACKEND_ADDRESS is the back end of the base work. Out: `app`. A path ends in the request's unique number.
 
 A hop is `[kind, number or path]`: see `HOPS`. A leaf is `[kind, …]`: see `composed_leaves.py`. What a route waits for is made when the module is loaded.
@@ -12,22 +12,27 @@ the connection becomes another protocol's (under gunicorn).
 
 import concurrent.futures
 import fcntl
+import importlib.abc
+import importlib.util
 import json
+import logging
 import os
 import queue
 import socket
 import struct
+import sys
 import threading
 import time
 
 from composed_leaves import ask, compute, leaf_of
+from composed_meetings import CLOCK, Meetings, begin
 from notes import ENTER, GOT, LEAVE, Notes
 from witness import ready
 
 PLAN = json.loads(os.environ["COMPOSED"])
 NOTES = Notes(os.environ["NOTES_DIRECTORY"])
 # Steps of a request in its notes: 0, 1, 2 are its hops.
-LEAF, BASE_CPU, BASE_BACK_END, REQUEST = 8, 9, 10, 15
+LEAF, BASE_CPU, BASE_BACK_END, DECOY, REQUEST = 8, 9, 10, 11, 15
 # The number of a request that this server sends to itself has this bit beside the number of the request that it is sent for.
 INNER = 1 << 40
 DOWNLOAD = b"d" * (16 * 1024 * 1024)
@@ -37,15 +42,26 @@ STREAM_PAUSE_SECONDS = 0.2
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 
 
-def noted(work):
+def noted(work, step=LEAF):
     """A leaf as a function of a request's number."""
 
     def run(number):
-        NOTES(number, LEAF, ENTER)
+        NOTES(number, step, ENTER)
         work()
-        NOTES(number, LEAF, LEAVE)
+        NOTES(number, step, LEAVE)
 
     return run
+
+
+def whole(run):
+    """A turn of who is no request."""
+
+    def turn(number):
+        NOTES(number, REQUEST, ENTER)
+        run(number)
+        NOTES(number, REQUEST, LEAVE)
+
+    return turn
 
 
 def under(lock, step, inner):
@@ -179,6 +195,56 @@ def by_pipe(_, step, inner):
     return run
 
 
+def by_log(_, step, inner):
+    """In a logging handler, under the lock of that."""
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            NOTES(record.number, step, GOT)
+            inner(record.number)
+
+    logger = logging.Logger("composed")
+    logger.addHandler(Handler())
+
+    def run(number):
+        NOTES(number, step, ENTER)
+        logger.warning("served", extra={"number": number})
+        NOTES(number, step, LEAVE)
+
+    return run
+
+
+class Late(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Modules that are imported by requests, one for each time that the leaf is met."""
+
+    def __init__(self, step, inner):
+        self.step, self.inner, self.numbers = step, inner, threading.local()
+
+    def find_spec(self, name, _path=None, _target=None):
+        return importlib.util.spec_from_loader(name, self) if name.startswith("composed_late_") else None
+
+    def create_module(self, _):
+        return None
+
+    def exec_module(self, _):
+        NOTES(self.numbers.own, self.step, GOT)
+        self.inner(self.numbers.own)
+
+
+def by_import(meetings, step, inner):
+    """In the body of a module, which the first request imports and the others wait for."""
+    late = Late(step, inner)
+    sys.meta_path.insert(0, late)
+
+    def run(number):
+        late.numbers.own = number
+        NOTES(number, step, ENTER)
+        importlib.import_module(f"composed_late_{meetings.turn()}")
+        NOTES(number, step, LEAVE)
+
+    return run
+
+
 # What requests to oneself do, by step.
 INNER_WORK = {}
 
@@ -210,21 +276,25 @@ HOPS = {
     "file_lock": by_file_lock,
     "record_lock": by_record_lock,
     "pipe": by_pipe,
+    "log": by_log,
+    "import": by_import,
     "itself": by_itself,
 }
 
 
 def composed(route):
-    """hop(hop(leaf)), as a function of a request's number."""
-    every = route.get("every", 1)
-    work = noted(leaf_of(route["leaf"])) if route["leaf"] else lambda _: None
+    """hop(hop(leaf)), as a function of a request's number; who is no request goes there from now on."""
+    meetings = Meetings(route)
+    work = noted(leaf_of(route["leaf"]), route.get("step", LEAF)) if route["leaf"] else lambda _: None
 
-    def run(number, inmost=work):
-        if number % every == 0:
-            inmost(number)
+    def run(number):
+        if meetings(number):
+            work(number)
 
     for step, (kind, argument) in reversed(list(enumerate(route["hops"]))):
-        run = HOPS[kind](argument, step, run)
+        # What is imported is so once for each time that the leaf is met.
+        run = HOPS[kind](meetings if kind == "import" else argument, step, run)
+    begin(meetings, run, whole)
     return run
 
 
@@ -290,7 +360,8 @@ def app(environ, start_response):
     route, *rest = environ["PATH_INFO"].strip("/").split("/")
     number = int(rest[-1]) if rest and rest[-1].isdigit() else 0
     NOTES(number, REQUEST, ENTER)
-    body = b"done\n"
+    CLOCK.begin()
+    status, body = "200 OK", b"done\n"
     if route == "inner":
         INNER_WORK[int(rest[0])](number)
     elif route == "download":
@@ -304,7 +375,9 @@ def app(environ, start_response):
         do_base_work(number)
         if route in ROUTES:
             ROUTES[route](number)
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+        if number % PLAN.get("errors_every", number + 1) == 0:
+            status = "500 Internal Server Error"
+    start_response(status, [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return Response(number, [body], body is DOWNLOAD)
 
 

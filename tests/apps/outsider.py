@@ -3,7 +3,7 @@
 In: `lock PATH HOLD_MS FREE_MS` (locks a file), `database PATH HOLD_MS FREE_MS` (the write lock of an SQLite database, which it makes),
 `open PATH EVERY_MS` (opens a named pipe for writing, for who waits to read), `drain PATH EVERY_MS` (reads from a full pipe),
 `stop PID,… HOLD_MS FREE_MS` (stops processes and lets them go on), `trace …` the same by ptrace, `freeze CGROUP HOLD_MS FREE_MS` (freezes a
-group of processes), `stall MOUNT HOLD_MS FREE_MS` (freezes a file system), `ask_endless HOST:PORT/ROUTE HOLD_MS FREE_MS COUNT` (opens requests that do
+group of processes), `stall MOUNT HOLD_MS FREE_MS` (freezes a file system), `compute` (takes a CPU), `ask_endless HOST:PORT/ROUTE HOLD_MS FREE_MS COUNT` (opens requests that do
 not end before it leaves). NOTES_DIRECTORY from the environment. Out: a line `ready`; notes of when
 it held or had stopped what. It ends after a minute, whatever happens, and lets go on what it has stopped.
 """
@@ -198,7 +198,16 @@ def ask_endless(notes, where, hold_ms, free_ms, count):
         yield
 
 
+def compute_all_the_time(_, _what):
+    yield
+    while True:
+        for _ in range(100_000):
+            pass
+        yield
+
+
 KINDS = {
+    "compute": compute_all_the_time,
     "lock": lock,
     "database": database,
     "open": open_pipe,

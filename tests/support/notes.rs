@@ -21,6 +21,8 @@ pub const LEAF: u8 = 8;
 pub const BASE_CPU: u8 = 9;
 /// A back end that every request asks before.
 pub const BASE_BACK_END: u8 = 10;
+/// Another leaf, beside the one that is looked for.
+pub const DECOY: u8 = 11;
 /// What somebody outside does: holds, or has stopped.
 pub const OUTSIDE: u8 = 12;
 /// The request itself, from the application's call to the response's end.
@@ -29,6 +31,10 @@ pub const REQUEST: u8 = 15;
 pub const INNER: u64 = 1 << 40;
 /// In the number of a request that does not end before its client leaves.
 pub const ENDLESS: u64 = 1 << 41;
+/// In the number of who is no request.
+pub const NOBODY_S: u64 = 1 << 42;
+/// In the number of the server's main thread, beside that.
+pub const MAIN: u64 = 1 << 43;
 
 /// What is noted of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
