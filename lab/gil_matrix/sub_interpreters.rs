@@ -166,7 +166,7 @@ fn own_locks(interpreter: &Interpreter) -> anyhow::Result<()> {
 }
 
 fn usable() -> Vec<Interpreter> {
-    // On musl only the main interpreter's lock is told (docs/how-it-measures.md).
+    // On musl only the main interpreter's lock is told (docs/how-the-gil-is-measured.md).
     let known =
         |of: &Interpreter| !of.is("free-threaded") && !of.is_musl() && KNOWN.iter().any(|known| of.is(known));
     interpreters::found().into_iter().filter(known).collect()
