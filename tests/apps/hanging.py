@@ -20,13 +20,17 @@ def waits():
     lock.acquire()  # waits
 
 
+def waits_for_a_while():
+    lock.acquire(timeout=2)  # waits_for_a_while
+
+
 def asks():
     host, port = os.environ["BACK_END"].rsplit(":", 1)
     connection = socket.create_connection((host, int(port)))
     connection.recv(1)  # asks
 
 
-ROUTES = {"/holds": holds, "/waits": waits, "/asks": asks}
+ROUTES = {"/holds": holds, "/waits": waits, "/waits_for_a_while": waits_for_a_while, "/asks": asks}
 
 
 def app(environ, start_response):

@@ -162,6 +162,15 @@ impl Program {
         self.read("stderr")
     }
 
+    /// Whether it is over.
+    ///
+    /// # Errors
+    ///
+    /// Where its state cannot be read.
+    pub fn has_ended(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.ended()?.is_some())
+    }
+
     /// Waits for its end.
     ///
     /// # Errors

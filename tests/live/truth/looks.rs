@@ -161,7 +161,8 @@ fn objects_agree(recipe: &dyn Recipe, options: &[&str]) -> anyhow::Result<()> {
         ("breeds", json!(["child", 300])),
         ("chats", json!(["back_end", back_end.address, 200])),
     ];
-    let load = ["--clients=8", "--seconds=4", "--requests=100"];
+    // So many requests, however long a busy machine takes for them.
+    let load = ["--clients=8", "--seconds=30", "--requests=100"];
     let seen = see(recipe, (&routes, options), notes.path(), &load, |_| {
         Ok(vec![
             outsider(&["lock", &file("locked"), "600", "20"])?,
