@@ -100,7 +100,7 @@ fn of_leaf(object: Object) -> Option<String> {
 pub(crate) enum Length {
     /// What it is, and who is at its other end.
     Short,
-    /// In which state both are, too.
+    /// In which state both are, and in which call, too.
     Full,
 }
 
@@ -156,6 +156,15 @@ fn of_taken(chains: &Chains, by: Option<TakenBy>) -> String {
 
 /// What a leaf is: its kind, its object, its call. Hostile input.
 pub(crate) fn leaf(chains: &Chains, time: &LeafTime) -> String {
+    of_leaf_time(chains, time, Length::Full)
+}
+
+/// The same for a row of a table: of what has a name, the call says nothing more. Hostile input.
+pub(crate) fn leaf_in_row(chains: &Chains, time: &LeafTime) -> String {
+    of_leaf_time(chains, time, Length::Short)
+}
+
+fn of_leaf_time(chains: &Chains, time: &LeafTime, length: Length) -> String {
     let leaf = &time.leaf;
     let mut words = match (leaf.unreleased, leaf.reason) {
         (Some(unreleased), _) => of_unreleased(unreleased).to_owned(),
@@ -165,16 +174,20 @@ pub(crate) fn leaf(chains: &Chains, time: &LeafTime) -> String {
     };
     let computes_in = system_call(leaf).filter(|_| leaf.kind == LeafKind::Computing);
     words.extend(computes_in.map(|call| format!(" in {call}")));
-    if leaf.kind == LeafKind::CpuTaken {
+    let says_by_whom = leaf.taken_by.is_some() || length == Length::Full;
+    if leaf.kind == LeafKind::CpuTaken && says_by_whom {
         words.push_str(&of_taken(chains, leaf.taken_by));
     }
     // A client is called so already, and the address of a lock says nothing to people.
-    if !matches!(leaf.object, Object::Client | Object::Futex { .. }) {
-        let at = if computes_in.is_some() { " at" } else { "" };
-        words.extend(object(chains, time).map(|object| format!("{at} {object}")));
-    }
+    let is_said = matches!(leaf.object, Object::Client | Object::Futex { .. });
+    let in_short = || chains.seen(time).map(seen::in_short).filter(|_| length == Length::Short);
+    let object = in_short().or_else(|| object(chains, time)).filter(|_| !is_said);
+    let at = if computes_in.is_some() { " at" } else { "" };
+    words.extend(object.as_ref().map(|object| format!("{at} {object}")));
     // Sleeping on purpose says it all.
-    if leaf.kind != LeafKind::Sleep && computes_in.is_none() {
+    let says_all = leaf.kind == LeafKind::Sleep || computes_in.is_some();
+    let is_named = length == Length::Short && (is_said || object.is_some());
+    if !says_all && !is_named {
         words.extend(system_call(leaf).map(|call| format!(" ({call})")));
     }
     if leaf.since_before {
@@ -240,13 +253,14 @@ pub(crate) fn wait(chains: &Chains, time: &LeafTime) -> String {
     words
 }
 
-/// For whom the last of a chain worked: an endpoint, or else which thread that was. Hostile input.
+/// For whom the last of a chain worked: an endpoint, or else which thread that was; its name stands in the
+/// example, as most have that of their program. Hostile input.
 pub(crate) fn who(chains: &Chains, time: &LeafTime) -> Option<String> {
     if let Some(endpoint) = chains.endpoint(time.leaf.endpoint) {
         return Some(endpoint.to_owned());
     }
     let last = time.example.as_ref()?.hops.last().filter(|hop| hop.tid > 0)?;
-    Some(format!("{} {}", last.comm, last.tid).trim_start().to_owned())
+    Some(format!("thread {}", last.tid))
 }
 
 /// The way to a leaf; empty: the request was there itself.
@@ -326,7 +340,12 @@ mod tests {
         ] {
             assert_eq!(leaf(&Chains::default(), &time), words);
         }
-        assert_eq!(object(&Chains::default(), &time(lock)).as_deref(), Some("futex 0x7f00"));
+        let chains = Chains::default();
+        assert_eq!(object(&chains, &time(lock)).as_deref(), Some("futex 0x7f00"));
+        assert_eq!(leaf_in_row(&chains, &time(back_end)), "back end port 5432, since before the trace");
+        let nameless = Leaf { system_call: recvfrom, ..Leaf::of(LeafKind::BackEnd) };
+        assert_eq!(leaf_in_row(&chains, &time(nameless)), "back end (recvfrom)");
+        assert_eq!(leaf_in_row(&chains, &time(Leaf::of(LeafKind::CpuTaken))), "CPU taken");
     }
 
     #[test]
@@ -373,7 +392,7 @@ mod tests {
             hops: vec![hop(9, "pool")],
             candidates: Vec::new(),
         });
-        assert_eq!(who(&chains, &time).as_deref(), Some("pool 9"));
+        assert_eq!(who(&chains, &time).as_deref(), Some("thread 9"));
         time.leaf.endpoint = 1;
         assert_eq!(who(&chains, &time).as_deref(), Some("GET /a"));
     }

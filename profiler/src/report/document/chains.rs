@@ -115,7 +115,7 @@ fn leaves(chains: &Chains) -> Table {
 fn table<'a>(chains: &'a Chains, lines: Vec<(String, Line<'a>)>) -> Table {
     let rows = Rows::of("What requests waited for, in the end", lines)
         .shrinking("waited for", |line| {
-            let leaf = line.time.map(|time| chain_words::leaf(line.chains, time));
+            let leaf = line.time.map(|time| chain_words::leaf_in_row(line.chains, time));
             words(leaf.unwrap_or_else(|| "all others".to_owned()))
         })
         .shrinking("in", |line| maybe(line.time.and_then(|time| chain_words::who(line.chains, time)), words))
@@ -182,13 +182,14 @@ fn explained(body: &mut Blocks<'_>, chains: &Chains) {
 /// The application's own lines at which threads waited or computed; the table has no room for them.
 fn lines(body: &mut Blocks<'_>, chains: &Chains) {
     let mut told = BTreeSet::new();
-    let of_leaf =
-        |time: &LeafTime| Some((chain_words::leaf(chains, time), chain_words::lines(chains, time.place)?));
+    let of_leaf = |time: &LeafTime| {
+        Some((chain_words::leaf_in_row(chains, time), chain_words::lines(chains, time.place)?))
+    };
     for (leaf, lines) in chains.leaves.iter().filter_map(of_leaf).take(SHOWN) {
         let label = if told.is_empty() { "at line" } else { "" };
         if told.insert(lines.clone()) {
             let on = if told.len() <= BRIEF_PLACES { On::TEXTS } else { On::TEXT };
-            body.entry_on(on, label, format!("{lines} ({leaf})"));
+            body.entry_on(on, label, format!("{lines}: {leaf}"));
         }
     }
 }
