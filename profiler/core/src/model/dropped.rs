@@ -286,6 +286,12 @@ impl Dropped {
         counts.fold(0_u64, u64::saturating_add)
     }
 
+    /// Applications end helpers of theirs as a server ends workers: these had no client.
+    pub(crate) fn forget_helpers(&mut self, helpers: &[u32]) {
+        let is_helper = |end: &WorkerEnd| end.connections == 0 && helpers.contains(&end.tgid);
+        self.worker_ends.retain(|end| !is_helper(end));
+    }
+
     /// Connections of one cause.
     pub fn count(&self, cause: Cause) -> u64 {
         self.of(cause).map_or(0, |counted| counted.count)
@@ -328,5 +334,23 @@ mod tests {
         };
         assert_eq!(causes([7, 2, 3]).total(), 5);
         assert_eq!(causes([0, u64::MAX, 3]).total(), u64::MAX);
+    }
+
+    #[test]
+    fn a_helper_that_an_application_killed_is_no_worker_unless_it_had_a_client() {
+        let end = |tgid, connections| WorkerEnd {
+            time_ns: 1,
+            tgid,
+            cause: Cause::WorkerTimeout,
+            evidence: String::new(),
+            connections,
+            asked: None,
+            ran_ns: 0,
+        };
+        let mut dropped =
+            Dropped { worker_ends: vec![end(7, 0), end(8, 0), end(9, 1)], ..Dropped::default() };
+        dropped.forget_helpers(&[8, 9]);
+        let left: Vec<u32> = dropped.worker_ends.iter().map(|end| end.tgid).collect();
+        assert_eq!(left, [7, 9]);
     }
 }

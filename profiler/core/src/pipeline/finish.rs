@@ -226,6 +226,11 @@ impl Machines {
             return Dropped { accepts_not_measured: self.no_accepts(), ..Dropped::not_seen(NO_UNIX_ENDS) };
         }
         dropped.causes.splice(..0, refused(listeners));
+        let of_role = |role: Role| processes.iter().filter(move |process| process.role == role.name());
+        if of_role(Role::Worker).next().is_some() {
+            let helpers: Vec<Tid> = of_role(Role::Unknown).map(|process| process.tgid).collect();
+            dropped.forget_helpers(&helpers);
+        }
         if self.attached.is_light() && unix > 0 {
             dropped.not_seen.push(NO_UNIX_ENDS.to_owned());
         }
