@@ -82,6 +82,21 @@ impl PlaceSeen {
         own.reverse();
         own
     }
+
+    /// Whether the server has called the application, and that has not returned. A server without Python code
+    /// of its own calls it as the outermost function; there a thread has one of Python's library, a program
+    /// its module.
+    pub fn is_in_application(&self) -> bool {
+        let Some(innermost) = self.frames.iter().position(|frame| frame.whose == Whose::Own) else {
+            return false;
+        };
+        let mut outer = self.frames.iter().skip(innermost);
+        let is_called = self
+            .frames
+            .last()
+            .is_some_and(|last| last.whose == Whose::Own && last.function != "<module>" && !self.is_cut);
+        is_called || outer.any(|frame| frame.whose == Whose::Server)
+    }
 }
 
 /// A file's name with the folder that it is in: enough to find it, short enough to read.
@@ -125,5 +140,22 @@ mod tests {
         let inside = [("f.<locals>.leaf", Own), ("b", Own), ("c", Own), ("d", Own)];
         assert_eq!(shown(&place(&inside)), ["c", "b", "f.<locals>.leaf"], "what waits stays");
         assert!(shown(&place(&[("wait", Standard), ("serve", Server)])).is_empty());
+    }
+
+    #[test]
+    fn who_is_called_by_the_server_is_in_the_application() {
+        use Whose::{Own, Package, Server, Standard};
+        let is = |functions: &[(&str, Whose)]| place(functions).is_in_application();
+        assert!(is(&[("wait", Standard), ("get", Package), ("view", Own), ("handle", Server)]));
+        assert!(is(&[("view", Own), ("app", Own)]), "called by C code");
+        let waits = [("wait", Standard), ("take", Server), ("run", Server), ("_bootstrap", Standard)];
+        assert!(
+            !is(&waits) && !is(&[("select", Standard), ("serve", Server), ("main", Own), ("<module>", Own)])
+        );
+        assert!(!is(&[("get", Standard), ("consume", Own), ("_bootstrap", Standard)]), "a thread of its own");
+        assert!(!is(&[]) && !is(&[("sleep", Standard), ("<module>", Own)]));
+        assert!(
+            !PlaceSeen { is_cut: true, ..place(&[("get", Standard), ("consume", Own)]) }.is_in_application()
+        );
     }
 }

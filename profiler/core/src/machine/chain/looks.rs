@@ -184,6 +184,14 @@ impl AsleepLooks {
         looks.get(first).filter(|look| look.at_ns <= until_ns)
     }
 
+    /// Whether a thread was seen in the middle of the application that the server had called: what it waits
+    /// for then is no work.
+    pub(in crate::machine) fn is_in_application(&self, tid: Tid, interval: (u64, u64)) -> bool {
+        let look = self.within(tid, interval);
+        let place = look.and_then(|look| look.seen.place).and_then(|number| self.place(number));
+        place.is_some_and(PlaceSeen::is_in_application)
+    }
+
     /// Processes and threads of which there are looks, in order.
     pub(in crate::machine) fn threads(&self) -> Vec<(Tid, Tid)> {
         let of = |looks: &VecDeque<AsleepLook>| looks.back().map(|look| (look.seen.tgid, look.seen.tid));

@@ -128,7 +128,8 @@ impl State {
     /// What is known of the sleep in a call.
     fn sleep_of(&self, slice: &Slice, call: &Piece, told: &Told<'_>) -> SleepSeen {
         let (object, connection) = self.object_of(slice);
-        let ends_with_us = told.idle || matches!(call.blocked, Phase::LockWait | Phase::ChildWait);
+        let is_idle = told.idle && !self.is_in_application(slice.tid, (call.start_ns, call.end_ns));
+        let ends_with_us = is_idle || matches!(call.blocked, Phase::LockWait | Phase::ChildWait);
         // Who ran as a packet came is none of ours, most likely: only these say who woke whom.
         let by_thread = match slice.call {
             Call::FutexWait { operation, .. } => self.can_wake(slice.woken.by_tid, slice.tgid, operation),
@@ -145,7 +146,7 @@ impl State {
         let system_call = slice.system_call.cast_signed();
         SleepSeen {
             system_call,
-            is_idle: told.idle,
+            is_idle,
             object,
             connection,
             is_own_port: self.is_own_port(object),
@@ -155,6 +156,14 @@ impl State {
             is_open: told.is_open,
             held: None,
         }
+    }
+
+    /// Whether a look saw a thread in the middle of the application within such a sleep. Who sleeps since
+    /// before the watch is looked at before that begins.
+    fn is_in_application(&self, tid: Tid, (from_ns, until_ns): (u64, u64)) -> bool {
+        let from_ns = if from_ns <= self.watch_start_ns { 0 } else { from_ns };
+        until_ns.saturating_sub(from_ns) >= LOOKED_AT_NS
+            && self.chain.looks.is_in_application(tid, (from_ns, until_ns))
     }
 
     /// Whether a peer's port is one that the target listens at. It may be another host's.
@@ -226,6 +235,9 @@ impl State {
         let seen = SleepSeen { since_before: true, held, ..self.sleep_of(found, &call, &told) };
         let doer = Doer { tgid: found.tgid, tid: found.tid, request: 0 };
         self.chain.histories.piece(doer, &call, true, &seen);
+        if let Some(name) = self.other_program(found.tgid) {
+            self.chain.executes(found.tgid, &name);
+        }
         if is_one_connection(&seen) {
             self.chain.reads(seen.connection, found.tgid);
         }
@@ -300,6 +312,15 @@ impl State {
         self.chain.executes(tgid, comm);
     }
 
+    /// Name of a process that was seen to run another program than the one that started it, and no Python.
+    fn other_program(&self, tgid: Tid) -> Option<String> {
+        let of = |tgid: Tid| self.world.processes.seen.iter().find(|process| process.tgid == tgid);
+        let process = of(tgid).filter(|process| process.python_version.is_none())?;
+        let parent = of(process.parent_tgid)?;
+        let is_known = !process.executable.is_empty() && !parent.executable.is_empty();
+        (is_known && process.executable != parent.executable).then(|| process.comm.clone())
+    }
+
     /// A thread has ended.
     pub fn note_end(&mut self, tid: Tid, at_ns: u64) {
         self.chain.histories.ended(tid, at_ns);
@@ -330,7 +351,9 @@ impl State {
     /// Light mode: a thread slept for something.
     pub(super) fn note_sleep(&mut self, slept: &Slept, meant: &SleepPurpose, end_ns: u64, is_open: bool) {
         let (request, is_slot) = self.light_request(slept.tid, slept.start_ns);
-        let is_idle = meant.idle != IdleSleep::No && request == 0;
+        let is_idle = meant.idle != IdleSleep::No
+            && request == 0
+            && !self.is_in_application(slept.tid, (slept.start_ns, end_ns));
         let phase = meant.phase;
         let object = match slept.on {
             SleptOn::Client => Object::Client,
