@@ -131,7 +131,10 @@ pub fn classify(slice: &Slice, descriptors: &Descriptors, head_complete: impl Fn
                 class => on_descriptor(class),
             }
         }
-        Call::Make { class: DescriptorClass::File } => meaning(Phase::Cpu, Phase::FileWait, State::File),
+        // A named pipe is opened once somebody has opened its other end; other pipes are made at once.
+        Call::Make { class: DescriptorClass::File | DescriptorClass::Wakeup } => {
+            meaning(Phase::Cpu, Phase::FileWait, State::File)
+        }
         Call::FutexWake { .. }
         | Call::Make { .. }
         | Call::MakePair { .. }
