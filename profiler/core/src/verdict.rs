@@ -151,12 +151,23 @@ fn judged(basis: &Basis<'_>, findings: &[Finding]) -> Verdict {
     let inflicted = Inflicted::of(basis, has_failed).and_then(|inflicted| inflicted.verdict());
     match inflicted {
         Some(verdict) if !failed::outweigh(&failed, &verdict) => verdict,
-        _ if !failed.is_empty() => Verdict {
-            causes: waiting::behind_failures(basis, &failed).into_iter().collect(),
-            ..Verdict::new(Pattern::Failures)
-        },
+        _ if !failed.is_empty() => behind(basis, &failed),
         _ => without_inflicted(basis),
     }
+}
+
+/// What stands behind failures. Where some waited until they failed, for what was not seen, that is said.
+fn behind(basis: &Basis<'_>, failed: &[Failed]) -> Verdict {
+    let causes: Vec<Cause> = waiting::behind_failures(basis, failed).into_iter().collect();
+    let is_wait = failed.first().is_some_and(|failed| failed.is_behind_wait);
+    if causes.is_empty()
+        && is_wait
+        && !waiting::do_most_fail(basis, failed)
+        && let Some(not_seen) = waiting::mostly_not_seen(basis)
+    {
+        return not_seen;
+    }
+    Verdict { causes, ..Verdict::new(Pattern::Failures) }
 }
 
 /// Where requests did not wait for one another.

@@ -228,7 +228,7 @@ impl Said<'_> {
     /// Who does what.
     fn does(&self, cause: &Cause) -> String {
         match cause.kind {
-            LeafKind::CpuTaken => format!("{} wait for a CPU: {}", self.actor(cause), self.leaf(cause)),
+            LeafKind::CpuTaken => format!("{} waits for a CPU: {}", self.actor(cause), self.leaf(cause)),
             LeafKind::StoodStill | LeafKind::NoThread => self.leaf(cause),
             _ => format!("{} {}", self.actor(cause), self.leaf(cause)),
         }

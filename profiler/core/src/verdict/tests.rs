@@ -138,6 +138,23 @@ fn where_chains_were_not_followed_nobody_is_accused() {
 }
 
 #[test]
+fn requests_that_failed_after_a_wait_that_was_not_seen_are_not_all_there_is_to_say() {
+    let left = |snapshot: &Snapshot, count: f64| {
+        let mut findings = findings(snapshot, &Thresholds::default());
+        let finding = findings.iter_mut().find(|finding| finding.id == "clients-leave").unwrap();
+        finding.answer = Answer::Present;
+        finding.evidence = vec![Evidence { name: "clients_left_count", value: count, threshold: None }];
+        of(snapshot, &findings)
+    };
+    let unseen = Leaf::not_followed(NotFollowed::NotSeen);
+    let snapshot = snapshot(vec![row(unseen, &[], 9 * SECOND), row(COMPUTING, &[], SECOND)]);
+    let few = left(&snapshot, 9.0);
+    assert_eq!((few.pattern, few.failed.len()), (Pattern::NotSeen, 1));
+    // Where most fail, that is the news.
+    assert_eq!(left(&snapshot, 900.0).pattern, Pattern::Failures);
+}
+
+#[test]
 fn a_cpu_that_other_requests_have_is_their_computing() {
     let taken = Leaf {
         taken_by: Some(TakenBy::Request { endpoint: 2 }),

@@ -166,17 +166,27 @@ pub(super) fn usual(basis: &Basis<'_>) -> Option<Verdict> {
     if let Some(cause) = largest(chains, limits, itself, chains.request_ns) {
         return Some(Verdict { causes: vec![cause], ..Verdict::new(Pattern::TakesAsLong) });
     }
+    mostly_not_seen(basis)
+}
+
+/// Of most request time it is not known for whom it was.
+pub(super) fn mostly_not_seen(basis: &Basis<'_>) -> Option<Verdict> {
+    let (chains, limits) = (&basis.snapshot.chains, basis.thresholds);
     let is_most = ratio(sum_of(chains, not_followed), chains.request_ns) >= limits.named_min_ratio;
     is_most.then(|| not_seen(chains, not_followed))
+}
+
+/// Whether half of all requests fail.
+pub(super) fn do_most_fail(basis: &Basis<'_>, failed: &[Failed]) -> bool {
+    let count = failed.iter().map(|failed| failed.count).max().unwrap_or(0);
+    ratio(count, basis.request_count().saturating_add(count)) >= basis.thresholds.named_min_ratio
 }
 
 /// What requests that fail mostly wait for or do: what others do too, where most fail; else what the
 /// slowest do beyond what is usual.
 pub(super) fn behind_failures(basis: &Basis<'_>, failed: &[Failed]) -> Option<Cause> {
     let (chains, limits) = (&basis.snapshot.chains, basis.thresholds);
-    let count = failed.iter().map(|failed| failed.count).max().unwrap_or(0);
-    let all = basis.request_count().saturating_add(count);
-    if ratio(count, all) >= limits.named_min_ratio {
+    if do_most_fail(basis, failed) {
         return largest(chains, limits, |row| row.held_ns, chains.request_ns);
     }
     slowest(basis).and_then(|verdict| verdict.causes.into_iter().next())
