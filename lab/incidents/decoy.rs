@@ -40,7 +40,15 @@ impl Decoy {
         let all = [Self::Leaf, Self::Leavers, Self::Errors, Self::Silent, Self::Neighbour];
         let fits = |decoy: &Self| match decoy {
             // A server that reads a connection's head in a slot waits for it there: that is no decoy.
-            Self::Silent => matches!(server, ServerKind::GunicornGthread | ServerKind::Waitress),
+            Self::Silent => matches!(
+                server,
+                ServerKind::GunicornGthread
+                    | ServerKind::Waitress
+                    | ServerKind::WaitressInScript
+                    | ServerKind::Twisted
+                    | ServerKind::A2wsgi
+                    | ServerKind::Gevent
+            ),
             Self::Neighbour => !leaf.computes(),
             // Who is accused of a healthy server's failures would be so rightly.
             Self::Leaf | Self::Leavers | Self::Errors => leaf.has_path(),

@@ -10,7 +10,9 @@ use crate::draw::{pick, word};
 use crate::leaf::{LEAVES, Leaf};
 use crate::meeting::{Meeting, When, Who};
 use crate::path::{Hop, drawn_path};
+use crate::prevented::Room;
 use crate::server::{SERVERS, ServerKind, Setup};
+use crate::truth::HOPS;
 
 /// Requests of one incident at most.
 const MOST_REQUESTS: u32 = 3000;
@@ -22,6 +24,9 @@ const FORGOTTEN_AFTER: u32 = 25;
 const CYCLE_MS: u32 = 20;
 /// How long a back end takes that is stopped at times, in ms.
 const STOPPED_MS: u32 = 10;
+
+/// Requests after which the only worker ends.
+const EXIT_AFTER: u32 = 15;
 
 /// One of them.
 #[derive(Clone, Debug)]
@@ -61,15 +66,24 @@ impl Incident {
         let fitting: Vec<ServerKind> = SERVERS.iter().copied().filter(|kind| leaf.fits(*kind)).collect();
         let kind = pick(&mut rng, ServerKind::GunicornGthread, &fitting);
         let server = Setup::new(&mut rng, kind);
-        let mut hops = if leaf.has_path() { drawn_path(&mut rng, kind) } else { Vec::new() };
-        let meeting = Meeting::drawn(&mut rng, leaf, kind, &mut hops);
+        let server = if leaf == Leaf::Nobody { server.of_one_process() } else { server };
+        let has_path = leaf.has_path() && !kind.takes_turns();
+        let mut hops = if has_path { drawn_path(&mut rng, kind) } else { Vec::new() };
+        hops.retain(|hop| !kind.has_no_files() || hop.file().is_none());
+        let meeting = if has_path { Meeting::drawn(&mut rng, leaf, kind, &mut hops) } else { Meeting::PLAIN };
         Self::of(seed, &mut rng, (leaf, hops, meeting), server)
     }
 
     fn of(seed: u64, rng: &mut Rng, (leaf, hops, meeting): (Leaf, Vec<Hop>, Meeting), server: Setup) -> Self {
         let base_back_end_ms = pick(rng, 0, &[0, 20]);
         let base_cpu_ms = rng.u32(0..=5);
-        let base_back_end_ms = if leaf == Leaf::Nothing { 20 } else { base_back_end_ms };
+        let base_back_end_ms = match leaf {
+            Leaf::Nothing => 20,
+            // Whose answer is there waits for the GIL, and its witness does not know.
+            Leaf::SleepWithGil => 0,
+            _ if server.kind.takes_turns() && !leaf.yields() => 0,
+            _ => base_back_end_ms,
+        };
         let every = match leaf {
             _ if leaf.hangs() && meeting.when == When::SinceBefore => 3,
             _ if meeting != Meeting::PLAIN => 1,
@@ -80,8 +94,14 @@ impl Incident {
         let (leaf_ms, pause_ms) = leaf.times(rng);
         let asks_itself = hops.iter().any(Hop::is_itself);
         // Who asks itself must have room for that in whichever process it is served.
-        let most = if asks_itself { (server.threads - 1).min(3) } else { 6 };
+        let most = match leaf {
+            _ if asks_itself => (server.threads - 1).min(3),
+            // Where more ask than are served at once they wait for one another.
+            Leaf::Nothing => server.slots().min(6),
+            _ => 6,
+        };
         let clients = rng.u32(most.min(2)..=most);
+        let clients = if leaf == Leaf::OwnServer { server.slots() + 2 } else { clients };
         let (mut options, load) = drawn_load(rng, clients, &server);
         let (route, other_route, name) = (word(rng), word(rng), word(rng));
         let decoy = Decoy::drawn(rng, leaf, server.kind);
@@ -135,6 +155,12 @@ impl Incident {
             Leaf::ChattyChild => json!(["chatty_child"]),
             Leaf::Computing => json!(["compute", milliseconds]),
             Leaf::Hashing => json!(["hash", milliseconds]),
+            Leaf::Sorting => json!(["sort", milliseconds]),
+            Leaf::Collecting => json!(["collect", milliseconds]),
+            Leaf::SleepWithGil => json!(["sleep_with_lock", milliseconds]),
+            Leaf::PolledFile => json!(["poll_file", path]),
+            Leaf::PolledLock => json!(["poll_lock", path]),
+            Leaf::OwnServer => json!(["own_server", milliseconds]),
             Leaf::FullPipe => json!(["full_pipe", path]),
             Leaf::Forgotten => json!(["forgotten", FORGOTTEN_AFTER]),
             Leaf::Cycle => json!(["cycle", FORGOTTEN_AFTER, CYCLE_MS]),
@@ -144,6 +170,7 @@ impl Incident {
             | Leaf::Stopped
             | Leaf::Traced
             | Leaf::Frozen
+            | Leaf::Nobody
             | Leaf::Nothing => Value::Null,
         };
         let hops: Vec<Value> = self.hops.iter().map(|hop| hop.plan(directory)).collect();
@@ -156,6 +183,12 @@ impl Incident {
             ("routes".to_owned(), json!({self.route.as_str(): route})),
             ("base".to_owned(), base),
         ]);
+        if self.leaf == Leaf::Nobody {
+            plan.extend([
+                ("exit_after".to_owned(), json!(EXIT_AFTER)),
+                ("begin_ms".to_owned(), json!(self.leaf_ms)),
+            ]);
+        }
         self.decoy.plan((self.leaf, self.leaf_ms), &self.other_route, &mut plan);
         Value::Object(plan).to_string()
     }
@@ -167,7 +200,8 @@ impl Incident {
         let all =
             |kind: &str, rest: &[&str]| Some([kind].iter().chain(rest).map(|&one| one.to_owned()).collect());
         match self.leaf {
-            Leaf::FileLock => all("lock", &[what, &held, &pause]),
+            Leaf::PolledFile => all("keep", &[what, &held, &pause]),
+            Leaf::FileLock | Leaf::PolledLock => all("lock", &[what, &held, &pause]),
             Leaf::Sqlite => all("database", &[what, &held, &pause]),
             Leaf::Fifo => all("open", &[what, &pause]),
             Leaf::FullPipe => all("drain", &[what, &pause]),
@@ -188,6 +222,28 @@ impl Incident {
         let seconds = format!("--seconds={}", SECONDS + self.seconds_before());
         let all = [Some(self.clients.clone()), self.decoy.further(&self.route)].into_iter().flatten();
         all.map(|options| [options, vec![seconds.clone()]].concat()).collect()
+    }
+
+    /// The same with nothing for a leaf: it must be healthy.
+    pub(crate) fn healthy(&self) -> Self {
+        Self { leaf: Leaf::Nothing, ..self.clone() }
+    }
+
+    /// What is served at once; `None`: the replay does not know such a server, or such a leaf.
+    pub(crate) fn room(&self) -> Option<Room> {
+        let is_known = self.meeting.who != Who::Main
+            && !(self.leaf.computes() || self.leaf.stops() || self.leaf.is_unwitnessed())
+            && self.leaf != Leaf::SleepWithGil
+            && self.leaf.has_path()
+            && self.server.kind.has_slots();
+        let has_shared_queue = self.server.has_shared_queue();
+        let slots = if has_shared_queue { self.server.slots() } else { self.server.threads };
+        let (mut hops, mut shared_hops) = ([None; HOPS], [false; HOPS]);
+        for ((room, is_shared), hop) in hops.iter_mut().zip(&mut shared_hops).zip(&self.hops) {
+            *room = (hop.is_exclusive() || *hop == Hop::Import).then_some(hop.count() as usize);
+            *is_shared = hop.file().is_some();
+        }
+        is_known.then_some(Room { slots: slots as usize, has_shared_queue, hops, shared_hops })
     }
 
     /// For how many seconds clients ask before anybody watches.

@@ -50,6 +50,19 @@ pub(crate) enum Leaf {
     Computing,
     /// In C code that releases the GIL.
     Hashing,
+    /// In C code that keeps it.
+    Sorting,
+    Collecting,
+    /// In C code that keeps the GIL.
+    SleepWithGil,
+    /// A file that must be gone, looked for again and again.
+    PolledFile,
+    /// A lock on a file, asked for again and again.
+    PolledLock,
+    /// The server itself, all of whose slots wait for it, up to a limit of time.
+    OwnServer,
+    /// The only worker ends now and then, and the next takes long to load.
+    Nobody,
     FullPipe,
     Stopped,
     Traced,
@@ -87,6 +100,13 @@ pub(crate) const LEAVES: &[Leaf] = &[
     Leaf::ChattyChild,
     Leaf::Computing,
     Leaf::Hashing,
+    Leaf::Sorting,
+    Leaf::Collecting,
+    Leaf::SleepWithGil,
+    Leaf::PolledFile,
+    Leaf::PolledLock,
+    Leaf::OwnServer,
+    Leaf::Nobody,
     Leaf::FullPipe,
     Leaf::Stopped,
     Leaf::Traced,
@@ -124,6 +144,13 @@ impl Leaf {
             Self::ChattyChild => "child at a pipe that nobody reads",
             Self::Computing => "computing with the GIL",
             Self::Hashing => "computing without the GIL",
+            Self::Sorting => "C code with the GIL",
+            Self::Collecting => "garbage collection",
+            Self::SleepWithGil => "sleep with the GIL",
+            Self::PolledFile => "polled file",
+            Self::PolledLock => "polled file lock",
+            Self::OwnServer => "the server itself",
+            Self::Nobody => "nobody there",
             Self::FullPipe => "full pipe",
             Self::Stopped => "stopped",
             Self::Traced => "traced",
@@ -156,7 +183,16 @@ impl Leaf {
             Self::FileLock | Self::Sqlite => &[LeafKind::FileLock],
             Self::Child => &[LeafKind::Child],
             Self::ChattyChild => &[LeafKind::Child, LeafKind::NotReleased],
-            Self::Computing | Self::Hashing => &[LeafKind::Computing, LeafKind::CpuTaken],
+            Self::Computing | Self::Hashing | Self::Sorting | Self::Collecting => {
+                &[LeafKind::Computing, LeafKind::CpuTaken]
+            }
+            Self::SleepWithGil => &[LeafKind::Sleep],
+            // That it sleeps between two looks is so too.
+            Self::PolledFile => &[LeafKind::File, LeafKind::Sleep],
+            Self::PolledLock => &[LeafKind::FileLock, LeafKind::Sleep],
+            Self::OwnServer => &[LeafKind::NotReleased],
+            // What the next worker does meanwhile is so too.
+            Self::Nobody => &[LeafKind::NoThread, LeafKind::Sleep],
             Self::FullPipe => &[LeafKind::Pipe],
             Self::Stopped | Self::Traced | Self::Frozen => &[LeafKind::StoodStill],
             Self::Forgotten | Self::Cycle => &[LeafKind::NotReleased],
@@ -171,7 +207,17 @@ impl Leaf {
 
     /// Whether it computes: then the base work's computing counts as well.
     pub(crate) const fn computes(self) -> bool {
-        matches!(self, Self::Computing | Self::Hashing)
+        matches!(self, Self::Computing | Self::Hashing | Self::Sorting | Self::Collecting)
+    }
+
+    /// Whether nobody of its process gets on meanwhile.
+    pub(crate) fn stops_its_process(self) -> bool {
+        self == Self::SleepWithGil
+    }
+
+    /// Whether there is no witness of how long.
+    pub(crate) fn is_unwitnessed(self) -> bool {
+        self == Self::OwnServer
     }
 
     /// Whether it stops all processes of the server.
@@ -216,6 +262,7 @@ impl Leaf {
                     | Self::BackEndComputes
                     | Self::NameServer
                     | Self::Sleep
+                    | Self::SleepWithGil
                     | Self::Disk
                     | Self::Child
             )
@@ -223,8 +270,10 @@ impl Leaf {
 
     /// Whether hops can be around it.
     pub(crate) const fn has_path(self) -> bool {
-        let is_of_the_server =
-            matches!(self, Self::SlowClient | Self::Stream | Self::Upgraded | Self::Nothing);
+        let is_of_the_server = matches!(
+            self,
+            Self::SlowClient | Self::Stream | Self::Upgraded | Self::OwnServer | Self::Nobody | Self::Nothing
+        );
         // Under one lock nobody comes to take two in another order.
         !(self.stops() || is_of_the_server || matches!(self, Self::Cycle))
     }
@@ -232,31 +281,81 @@ impl Leaf {
     /// Whether only one at a time gets on.
     pub(crate) const fn is_serial(self) -> bool {
         self.stops()
-            || matches!(self, Self::FileLock | Self::Sqlite | Self::Computing | Self::Forgotten | Self::Cycle)
+            || matches!(
+                self,
+                Self::FileLock
+                    | Self::Sqlite
+                    | Self::PolledLock
+                    | Self::Computing
+                    | Self::Sorting
+                    | Self::Collecting
+                    | Self::SleepWithGil
+                    | Self::Forgotten
+                    | Self::Cycle
+            )
     }
 
     /// Whether this server can have it, and its witness knows all of it there: after the application's end
     /// Waitress still writes, and gunicorn waits for its client to close.
-    pub(crate) const fn fits(self, server: ServerKind) -> bool {
-        let ends_with_it = matches!(server, ServerKind::Uwsgi | ServerKind::Cheroot);
+    pub(crate) fn fits(self, server: ServerKind) -> bool {
+        let ends_with_it =
+            matches!(server, ServerKind::Uwsgi | ServerKind::Cheroot | ServerKind::CherootInScript);
+        let is_plain = !server.takes_turns() && server != ServerKind::GunicornSync;
         match self {
             Self::SlowClient => ends_with_it,
-            Self::Stream | Self::Cycle => !matches!(server, ServerKind::GunicornSync),
+            Self::Stream => is_plain && server.has_slots() && !server.has_no_files(),
+            Self::Cycle => is_plain,
+            Self::OwnServer => is_plain && server.has_slots(),
             Self::Upgraded => matches!(server, ServerKind::GunicornGthread),
+            Self::Nobody => matches!(server, ServerKind::GunicornSync),
+            _ if server.has_no_files() => !self.has_files(),
+            // What another greenlet goes on with, and a lock that one waits for, the witness cannot tell.
+            _ if server.takes_turns() => {
+                self.has_files()
+                    && !matches!(self, Self::Fifo | Self::FullPipe | Self::PolledFile | Self::PolledLock)
+                    || self.computes()
+                    || self.stops()
+                    || matches!(self, Self::BackEndSlow | Self::Sleep | Self::SleepWithGil | Self::Nothing)
+            }
             _ => true,
         }
+    }
+
+    /// Whether it has a file.
+    const fn has_files(self) -> bool {
+        self.is_stalled()
+            || matches!(
+                self,
+                Self::BackEndUnix
+                    | Self::Fifo
+                    | Self::FullPipe
+                    | Self::Disk
+                    | Self::FileLock
+                    | Self::PolledFile
+                    | Self::PolledLock
+                    | Self::Sqlite
+            )
+    }
+
+    /// Whether a server that takes turns goes on with others meanwhile.
+    pub(crate) const fn yields(self) -> bool {
+        matches!(self, Self::BackEndSlow | Self::BackEndUnix | Self::Sleep | Self::Nothing)
     }
 
     /// How long it takes or is held, and how long it is free or not looked after, in ms.
     pub(crate) fn times(self, rng: &mut Rng) -> (u32, u32) {
         match self {
-            Self::FileLock | Self::Sqlite => pick(rng, (80, 20), &[(80, 20), (150, 30)]),
+            Self::FileLock | Self::Sqlite | Self::PolledFile | Self::PolledLock => {
+                pick(rng, (80, 20), &[(80, 20), (150, 30)])
+            }
             Self::Fifo | Self::FullPipe => (0, pick(rng, 60, &[60, 120])),
             _ if self.stops() || self.is_stalled() || self == Self::BackEndStopped => {
                 pick(rng, (300, 500), &[(300, 500), (400, 300)])
             }
             Self::Stream | Self::Upgraded => pick(rng, (1500, 500), &[(1500, 500), (2000, 300)]),
-            Self::Computing | Self::Hashing => (pick(rng, 20, &[20, 40]), 0),
+            Self::OwnServer => (1500, 0),
+            Self::Nobody => (700, 0),
+            _ if self.computes() || self == Self::SleepWithGil => (pick(rng, 20, &[20, 40]), 0),
             _ if self.lasts() => (pick(rng, 40, &[40, 80, 120]), 0),
             _ => (0, 0),
         }

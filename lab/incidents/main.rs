@@ -5,6 +5,7 @@
 //! JSON in `target/incidents/runs.jsonl`; a table. Reports and recordings of what is not right stay there. A
 //! leaf that is wrong, or does not exist, fails the run: worse than one that is not followed.
 
+mod applied;
 mod decoy;
 mod draw;
 mod incident;
@@ -14,12 +15,14 @@ mod meeting;
 mod options;
 mod outside;
 mod path;
+mod prevented;
 mod record;
 mod run;
 mod sentence;
 mod server;
 mod table;
 mod truth;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -154,6 +154,7 @@ impl Outside {
             Leaf::Fifo | Leaf::DiskStalled | Leaf::PathStalled | Leaf::MappingStalled => vec![path()],
             // Who answers datagrams nobody can tell by the socket that waits.
             Leaf::NameServer => Vec::new(),
+            Leaf::Collecting => vec![Mark::new("collector", &["is_collecting: true", "garbage"])],
             Leaf::FileLock | Leaf::Sqlite | Leaf::FullPipe => vec![path(), outsider()],
             Leaf::Child => vec![Mark::new("program", &["sleep"])],
             Leaf::ChattyChild => vec![Mark::new("program", &["head"])],
@@ -166,6 +167,12 @@ impl Outside {
             | Leaf::Disk
             | Leaf::Computing
             | Leaf::Hashing
+            | Leaf::Sorting
+            | Leaf::SleepWithGil
+            | Leaf::PolledFile
+            | Leaf::PolledLock
+            | Leaf::OwnServer
+            | Leaf::Nobody
             | Leaf::Forgotten
             | Leaf::Nothing => Vec::new(),
         }

@@ -62,6 +62,9 @@ pub(crate) struct Record {
     pub(crate) is_serial_right: Option<bool>,
     /// What the leaf held of all request time, by the witness, in %.
     pub(crate) true_percent: f64,
+    /// What of the waiting for one another would not have been without it, by the reference, in %.
+    #[serde(default)]
+    pub(crate) prevented_percent: Option<f64>,
     /// All request time by the witness and by the report, in s.
     pub(crate) true_request_s: f64,
     pub(crate) said_request_s: f64,
@@ -90,6 +93,7 @@ impl Record {
             said: String::new(),
             is_serial_right: None,
             true_percent: 0.0,
+            prevented_percent: None,
             true_request_s: 0.0,
             said_request_s: 0.0,
             requests: 0,
@@ -112,6 +116,14 @@ impl Record {
         self.said_request_s = said.request_ns as f64 / 1e9;
         self.requests = truth.requests;
         self.broken = said.broken_requests;
+    }
+
+    /// There was no such incident, for this reason.
+    pub(crate) fn is_void(&mut self, why: &str) {
+        (self.verdict, self.why) = (Verdict::Void, why.to_owned());
+        if let Some(sentence) = &mut self.sentence {
+            sentence.verdict = Verdict::Void;
+        }
     }
 
     /// Whether there is nothing to look at.
@@ -142,8 +154,10 @@ impl Record {
     pub(crate) fn line(&self) -> String {
         let Self { seed, mode, about, verdict, why, said, true_percent, seconds, .. } = self;
         let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+        let prevents =
+            self.prevented_percent.map_or_else(String::new, |percent| format!(", prevents {percent:.0} %"));
         let mut line = format!(
-            "seed {seed} {}: {}{why}; {}; truth {true_percent:.0} %; said {said}; {about}; {seconds:.0} s",
+            "seed {seed} {}: {}{why}; {}; truth {true_percent:.0} %{prevents}; said {said}; {about}; {seconds:.0} s",
             mode.name(),
             verdict.word(),
             self.kind_and_object()
@@ -152,8 +166,9 @@ impl Record {
             line.push_str(&format!("; FALSE: {}", self.false_leaves.join(", ")));
         }
         if let Some(sentence) = &self.sentence {
-            let Sentence { verdict, why, is_harm, said } = sentence;
-            let harm = if *is_harm { ", HARM" } else { "" };
+            let Sentence { verdict, why, is_harm, tried, said, .. } = sentence;
+            let tried = tried.as_ref().map_or_else(String::new, |tried| format!(" [{tried}]"));
+            let harm = if *is_harm { format!(", HARM{tried}") } else { tried };
             let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
             line.push_str(&format!("\n    VERDICT {}{why}{harm}: {said}", verdict.word()));
         }

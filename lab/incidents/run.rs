@@ -8,30 +8,28 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use wsgi_trace_test_support::child::until_each;
+use wsgi_trace_lab::advised::setup::Change;
 use wsgi_trace_test_support::gate;
-use wsgi_trace_test_support::load::{Load, SentRequest};
-use wsgi_trace_test_support::named::Mark;
-use wsgi_trace_test_support::notes::{self, Note};
-use wsgi_trace_test_support::server::Server;
-use wsgi_trace_test_support::server::composed::Composed;
 use wsgi_trace_test_support::steal::Stretch;
-use wsgi_trace_test_support::trace::{self, Trace, Traced};
+use wsgi_trace_test_support::trace::{self, Traced};
 
-use crate::incident::{Incident, SECONDS};
-use crate::judge::{self, Ports, Said, Verdict};
-use crate::outside::Outside;
+use crate::applied::{self, Applied};
+use crate::incident::Incident;
+use crate::judge::{self, Said, Verdict};
+use crate::leaf::Leaf;
+use crate::meeting::When;
 use crate::path::Hop;
+use crate::prevented;
 use crate::record::{Mode, Record};
 use crate::sentence;
 use crate::truth::{self, About, HOPS};
+use crate::watch::{Witness, watch};
 
 /// How long live tests beside this run may go on.
 const TURN_LIMIT: Duration = Duration::from_secs(2);
-/// Who has no answer so long after the last request was sent will get none.
-const AFTER: Duration = Duration::from_millis(1500);
+/// Of so many incidents one is watched without its leaf too.
+const TWIN_EVERY: u64 = 5;
 /// Above this share of the CPUs' time that a hypervisor took nothing is judged.
 const DISTURBED: f64 = 0.15;
 
@@ -63,7 +61,42 @@ pub(crate) fn run(incident: &Incident, modes: &[Mode], (place, keeps): (&Path, b
         }
         records.push(record);
     }
+    if incident.seed.is_multiple_of(TWIN_EVERY)
+        && let Some(why) = accused(&incident.healthy(), place)
+    {
+        records.iter_mut().for_each(|record| record.is_void(&why));
+    }
+    try_sizes(incident, &mut records, place);
     records
+}
+
+/// What is said of an incident that is none; `None`: nothing.
+fn accused(healthy: &Incident, place: &Path) -> Option<String> {
+    if healthy.leaf == Leaf::Nothing && healthy.meeting.when == When::SinceBefore {
+        return None;
+    }
+    let (traced, _) = watch(healthy, &[Mode::Full], place).ok()?;
+    let verdict = traced.first()?.report.get("verdict")?;
+    let is_wrong = verdict.get("is_wrong")?.as_bool()?;
+    is_wrong.then(|| format!("without its leaf: {}", verdict.get("sentence").unwrap_or(&Value::Null)))
+}
+
+/// Tries more slots where they are advised; both modes may advise the same.
+fn try_sizes(incident: &Incident, records: &mut [Record], place: &Path) {
+    let mut known: Vec<(Vec<Change>, Option<Applied>)> = Vec::new();
+    for said in records.iter_mut().filter_map(|record| record.sentence.as_mut()) {
+        let sizes = sentence::sizes(&said.settings);
+        if sizes.is_empty() {
+            continue;
+        }
+        if !known.iter().any(|(changes, _)| *changes == sizes) {
+            known.push((sizes.clone(), applied::applied(incident, &sizes, place)));
+        }
+        if let Some((_, Some(applied))) = known.iter().find(|(changes, _)| *changes == sizes) {
+            said.is_harm = !applied.helps;
+            said.tried = Some(applied.about.clone());
+        }
+    }
 }
 
 /// What was seen in each mode, and why nothing is to be judged by it.
@@ -131,107 +164,21 @@ fn compare(
         has_shared_queue: incident.server.has_shared_queue(),
         computes: incident.leaf.computes(),
         stops: incident.leaf.stops(),
+        stops_its_process: incident.leaf.stops_its_process()
+            || incident.server.kind.takes_turns() && !incident.leaf.yields(),
+        is_absence: incident.leaf == Leaf::Nobody,
         itself: incident.hops.iter().position(Hop::is_itself),
         shared_hops,
     };
     let truth = truth::truth(&witness.notes(), &witness.sent, &window, about);
     let judgement = judge::judge(&said, incident, (witness.ports, &witness.marks), &truth);
     record.take(&judgement, &truth, &said);
+    let notes = witness.notes();
+    let prevented = incident.room().map(|room| prevented::prevented(&notes, &witness.sent, &window, room));
+    record.prevented_percent = prevented.map(|prevented| prevented.share() * 100.0);
     if let Some(verdict) = report.get("verdict") {
         let asked = (witness.ports, witness.marks.as_slice());
-        record.sentence = Some(sentence::judge(verdict, incident, asked, &truth)?);
+        record.sentence = Some(sentence::judge(verdict, incident, asked, (&truth, prevented))?);
     }
     Ok(())
-}
-
-/// What is known of a watch without wsgi-trace.
-#[derive(Debug, Deserialize, Serialize)]
-struct Witness {
-    ports: Ports,
-    /// What a report ought to say of the leaf's object.
-    #[serde(default)]
-    marks: Vec<Mark>,
-    /// Number of each request and when it was sent.
-    sent: Vec<(u64, u64)>,
-    /// Time, number of the request, process, thread, step, mark.
-    notes: Vec<(u64, u64, u32, u32, u8, u8)>,
-}
-
-impl Witness {
-    fn new(ports: Ports, sent: &[SentRequest], notes: &[Note]) -> Self {
-        let sent = sent.iter().map(|request| (request.id, request.sent_ns)).collect();
-        let of = |note: &Note| (note.at_ns, note.request, note.pid, note.tid, note.step, note.mark as u8);
-        Self { ports, marks: Vec::new(), sent, notes: notes.iter().map(of).collect() }
-    }
-
-    fn notes(&self) -> Vec<Note> {
-        let of = |&(at_ns, request, pid, tid, step, mark): &(u64, u64, u32, u32, u8, u8)| Note {
-            at_ns,
-            request,
-            pid,
-            tid,
-            step,
-            mark: notes::Mark::of(mark),
-        };
-        self.notes.iter().map(of).collect()
-    }
-}
-
-fn watch(incident: &Incident, modes: &[Mode], place: &Path) -> anyhow::Result<(Vec<Traced>, Witness)> {
-    let notes = notes::directory()?;
-    // On a disk: what waits for one is an incident.
-    let files = tempfile::Builder::new().prefix("files-").tempdir_in(place)?;
-    let directory = files.path().to_str().context("no path")?;
-    for name in incident.hops.iter().filter_map(Hop::file) {
-        std::fs::write(files.path().join(name), "")?;
-    }
-    let mut outside = Outside::before(incident, files.path(), notes.path())?;
-    let recipe = incident.server.recipe();
-    let composed = Composed {
-        server: recipe.as_ref(),
-        plan: incident.plan(outside.address(), directory),
-        notes: notes.path().to_owned(),
-    };
-    let mut server = Server::start(&composed)?;
-    let ports = Ports { leaf: port_of(outside.address()), base: port_of(server.back_end()) };
-    let before = Duration::from_secs(u64::from(incident.seconds_before()));
-    let start_loads = || -> anyhow::Result<Vec<Load>> {
-        let all = incident.programs();
-        all.iter().map(|options| Load::start(server.address(), &as_texts(options))).collect()
-    };
-    let mut loads = Vec::new();
-    if !before.is_zero() {
-        loads = start_loads()?;
-        std::thread::sleep(before);
-    }
-    let traces = modes.iter().map(|mode| Trace::start_with(server.pid(), mode.options()));
-    let traces = traces.collect::<anyhow::Result<Vec<Trace>>>()?;
-    outside.after(incident, &server, notes.path())?;
-    let marks = outside.marks(incident);
-    if before.is_zero() {
-        loads = start_loads()?;
-    }
-    let limit = Duration::from_secs(u64::from(SECONDS)) + AFTER;
-    let mut have_ended = || {
-        let all = loads.iter_mut().map(Load::ended).collect::<anyhow::Result<Vec<_>>>()?;
-        Ok(all.iter().all(Option::is_some).then_some(()))
-    };
-    // Some wait for ever, and their server is to be seen with them.
-    let _ = until_each("the clients", (limit, Duration::from_millis(20)), &mut have_ended);
-    let traced = traces.into_iter().map(Trace::end).collect::<anyhow::Result<Vec<Traced>>>()?;
-    outside.leave();
-    server.kill();
-    let sent = loads.into_iter().map(Load::finish).collect::<anyhow::Result<Vec<_>>>()?;
-    let sent: Vec<SentRequest> = sent.into_iter().flat_map(|sent| sent.requests).collect();
-    let mut witness = Witness::new(ports, &sent, &notes::read(notes.path())?);
-    witness.marks = marks;
-    Ok((traced, witness))
-}
-
-fn as_texts(options: &[String]) -> Vec<&str> {
-    options.iter().map(String::as_str).collect()
-}
-
-fn port_of(address: &str) -> Option<u16> {
-    address.rsplit_once(':')?.1.parse().ok()
 }

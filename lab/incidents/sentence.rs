@@ -1,20 +1,27 @@
 //! What a report's verdict says of an incident, against the truth.
 //!
 //! In: the report's `verdict`, the incident, the truth. Out: a [`Sentence`]. It is right where it names the
-//! declared kind, its object and a hop of the way there. It harms where it advises more of what would only
-//! wait as well.
+//! declared kind, its object and a hop of the way there; where the leaf does not prevent half of the waiting
+//! for one another, where it names no single cause. It harms where it advises more slots and these do not
+//! help, as is tried (`applied.rs`), or where only one at a time gets on.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use wsgi_trace_lab::advised::setup::Change;
 use wsgi_trace_test_support::named::{self, Mark};
 
 use crate::incident::Incident;
 use crate::judge::{LEAST_SHARE, Ports, Verdict};
 use crate::meeting::When;
+use crate::prevented::Prevented;
 use crate::truth::Truth;
 
 /// A hop at which there was this share of all request time must be on the way that is named.
 const HOP_SHARE: f64 = 0.25;
+/// Waiting for one another is looked at from this share of all request time on.
+const CONSIDERABLE: f64 = 0.1;
+/// A cause is the single one where it prevents this much of that.
+const SINGLE: f64 = 0.5;
 
 /// What is thought of a verdict.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -22,10 +29,16 @@ pub(crate) struct Sentence {
     pub(crate) verdict: Verdict,
     /// Why it is not right.
     pub(crate) why: String,
-    /// It advises more workers or threads where only one at a time gets on.
+    /// It advises more workers or threads, and these do not help.
     pub(crate) is_harm: bool,
+    /// What became of that, where it was tried.
+    #[serde(default)]
+    pub(crate) tried: Option<String>,
     /// What it says.
     pub(crate) said: String,
+    /// What it says to set.
+    #[serde(default)]
+    pub(crate) settings: Vec<Value>,
 }
 
 /// The report's `verdict`, as far as it is judged.
@@ -37,16 +50,10 @@ struct Said {
     kind: Option<String>,
     path: Vec<String>,
     other_kinds: Vec<String>,
-    settings: Vec<Setting>,
+    settings: Vec<Value>,
     /// What else is said, where the object is looked for.
     #[serde(flatten)]
     rest: serde_json::Map<String, Value>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Setting {
-    option: String,
-    direction: String,
 }
 
 /// Judges it.
@@ -54,17 +61,52 @@ pub(crate) fn judge(
     verdict: &Value,
     incident: &Incident,
     (ports, marks): (Ports, &[Mark]),
-    truth: &Truth,
+    (truth, prevented): (&Truth, Option<Prevented>),
 ) -> anyhow::Result<Sentence> {
     let said: Said = serde_json::from_value(verdict.clone())?;
     let (verdict, why) = weigh(&said, incident, (ports, marks), truth);
-    let is_more = |setting: &Setting| {
-        let name = setting.option.as_str();
-        setting.direction == "raise"
-            && ["thread", "worker", "process", "greenlet"].iter().any(|size| name.contains(size))
-    };
-    let is_harm = incident.is_serial() && said.settings.iter().any(is_more);
-    Ok(Sentence { verdict, why, is_harm, said: format!("{}: {}", said.pattern, said.sentence) })
+    let (verdict, why) = alone(&said, (verdict, why), (truth, prevented));
+    let is_harm = incident.is_serial() && !sizes(&said.settings).is_empty();
+    Ok(Sentence {
+        verdict,
+        why,
+        is_harm,
+        tried: None,
+        said: format!("{}: {}", said.pattern, said.sentence),
+        settings: said.settings,
+    })
+}
+
+/// More workers, threads or their like among the settings of a verdict.
+pub(crate) fn sizes(settings: &[Value]) -> Vec<Change> {
+    let all = settings.iter().filter_map(|one| serde_json::from_value(one.clone()).ok());
+    all.filter(is_more).collect()
+}
+
+fn is_more(change: &Change) -> bool {
+    let sizes = ["thread", "worker", "process", "greenlet"];
+    change.direction == "raise" && sizes.iter().any(|size| change.option.contains(size))
+}
+
+/// The same, where it matters whether the leaf alone is most of the waiting for one another.
+fn alone(
+    said: &Said,
+    (verdict, why): (Verdict, String),
+    (truth, prevented): (&Truth, Option<Prevented>),
+) -> (Verdict, String) {
+    let considerable =
+        |prevented: &Prevented| prevented.with_leaf_ns as f64 > truth.request_ns * CONSIDERABLE;
+    let is_single = prevented.filter(considerable).is_none_or(|prevented| prevented.share() >= SINGLE);
+    let is_several = said.pattern == "several_causes";
+    match verdict {
+        Verdict::Void => (verdict, why),
+        _ if !is_single && (is_several || !said.is_wrong) => (Verdict::Right, String::new()),
+        Verdict::Right if !is_single && said.pattern != "slowest" => {
+            (Verdict::Half, "no single cause is most of it".to_owned())
+        }
+        Verdict::Right if is_several => (Verdict::Half, "one of several".to_owned()),
+        _ => (verdict, why),
+    }
 }
 
 fn weigh(

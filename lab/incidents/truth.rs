@@ -24,6 +24,10 @@ pub(crate) struct About {
     pub(crate) computes: bool,
     /// What is outside stops all processes.
     pub(crate) stops: bool,
+    /// Who is at the leaf stops its process.
+    pub(crate) stops_its_process: bool,
+    /// The leaf is that nobody is there.
+    pub(crate) is_absence: bool,
     /// The hop that is a request to itself.
     pub(crate) itself: Option<usize>,
     /// Hops that all processes share.
@@ -114,7 +118,7 @@ pub(crate) fn truth(notes: &[Note], sent: &[(u64, u64)], window: &Range<u64>, ab
 }
 
 /// Whether a number is that of a request that ends, and of nobody else.
-const fn is_request(number: u64) -> bool {
+pub(crate) const fn is_request(number: u64) -> bool {
     number & (ENDLESS | NOBODY_S) == 0
 }
 
@@ -141,8 +145,11 @@ impl Truth {
         }
         for _ in 0..if is_stopped { 0 } else { ROUNDS } {
             let before = now.to_vec();
+            let has_leaf =
+                |process: u32| before.iter().any(|one| one.state == State::Leaf && one.process == process);
             for one in now.iter_mut() {
-                one.held = held(one, &before, about);
+                let is_stopped = about.stops_its_process && has_leaf(one.process);
+                one.held = if is_stopped { 1.0 } else { held(one, &before, about) };
             }
         }
         // Those that do not end have slots, and nobody waits for an answer of theirs.
@@ -181,6 +188,9 @@ fn held(one: &Present, all: &[Present], about: About) -> f64 {
             let has_slot = |other: &&Present| {
                 !matches!(other.state, State::Absent | State::Waiting) && !is_beside(other)
             };
+            if about.is_absence {
+                return if all.iter().any(|other| has_slot(&other)) { 0.0 } else { 1.0 };
+            }
             mean(all.iter().filter(|other| has_slot(other) && is_here(other, about.has_shared_queue)))
         }
     }

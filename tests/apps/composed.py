@@ -2,7 +2,8 @@
 
 In, from the environment: COMPOSED, a JSON object. `routes` has, by the first segment of a path, `hops` (from the outside to the inside),
 `leaf` (null: none), and who meets that when, as `composed_meetings.py` has it. `base` is what every request does before:
-`back_end_ms` and `cpu_ms`. Of `errors_every` requests one is answered with 500. NOTES_DIRECTORY is where each process maps its notes, on a file system in memory. SELF_ADDRESS is where this server listens.
+`back_end_ms` and `cpu_ms`. Of `errors_every` requests one is answered with 500. After `exit_after` of them a process asks
+itself to end, and it takes `begin_ms` to load. NOTES_DIRECTORY is where each process maps its notes, on a file system in memory. SELF_ADDRESS is where this server listens.
 BACKEND_ADDRESS is the back end of the base work. Out: `app`. A path ends in the request's unique number.
 
 A hop is `[kind, number or path]`: see `HOPS`. A leaf is `[kind, …]`: see `composed_leaves.py`. What a route waits for is made when the module is loaded.
@@ -14,10 +15,12 @@ import concurrent.futures
 import fcntl
 import importlib.abc
 import importlib.util
+import itertools
 import json
 import logging
 import os
 import queue
+import signal
 import socket
 import struct
 import sys
@@ -375,10 +378,14 @@ def app(environ, start_response):
         do_base_work(number)
         if route in ROUTES:
             ROUTES[route](number)
-        if number % PLAN.get("errors_every", number + 1) == 0:
+        if number % PLAN.get("errors_every", number + 1) == 0 < number:
             status = "500 Internal Server Error"
+        if next(SERVED) == PLAN.get("exit_after"):
+            os.kill(os.getpid(), signal.SIGTERM)
     start_response(status, [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return Response(number, [body], body is DOWNLOAD)
 
 
+SERVED = itertools.count(1)
+time.sleep(PLAN.get("begin_ms", 0) / 1000)
 ready()

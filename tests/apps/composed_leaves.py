@@ -3,9 +3,11 @@
 In: what the plan says of the leaf. Out: `LEAVES`, functions that wait; `leaf_of` makes one that is ready to be called.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import functools
+import gc
 import hashlib
 import mmap
 import os
@@ -38,6 +40,35 @@ def hash_buffers(milliseconds):
     end = time.thread_time_ns() + int(milliseconds * 1_000_000)
     while time.thread_time_ns() < end:
         hashlib.sha256(HASHED).digest()
+
+
+UNSORTED = [place * 7919 % 100_003 for place in range(50_000)]
+
+
+def sort(milliseconds):
+    """The same in C code that keeps it."""
+    end = time.thread_time_ns() + int(milliseconds * 1_000_000)
+    while time.thread_time_ns() < end:
+        sorted(UNSORTED)
+
+
+@functools.cache
+def objects():
+    """What the collector goes through."""
+    return [[place] for place in range(200_000)]
+
+
+def collect(milliseconds):
+    """Collects garbage, of which there is none."""
+    objects()
+    end = time.thread_time_ns() + int(milliseconds * 1_000_000)
+    while time.thread_time_ns() < end:
+        gc.collect()
+
+
+def sleep_with_lock(milliseconds):
+    """Sleeps in C code that keeps the interpreter lock."""
+    INTERPRETER.usleep(int(milliseconds * 1000))
 
 
 def connected(address):
@@ -127,6 +158,9 @@ def file_to_write_and_read(path):
 
 
 LIBC = ctypes.CDLL(None)
+# Calls keep the interpreter lock.
+INTERPRETER = ctypes.PyDLL(None)
+POLL_SECONDS = 0.02
 
 
 def write_mapping(path):
@@ -147,6 +181,31 @@ def lock_file(path):
     """Waits for a lock that somebody else has again and again."""
     with open(path, "rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def poll_lock(path):
+    """Asks again and again for a lock that somebody else has."""
+    with open(path, "rb") as file:
+        while True:
+            try:
+                return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(POLL_SECONDS)
+
+
+def poll_file(path):
+    """Looks again and again whether a file is gone."""
+    while os.path.exists(path):
+        time.sleep(POLL_SECONDS)
+
+
+def ask_own_server(limit_ms):
+    """Asks this server for something easy, and waits so long at most."""
+    host, port = os.environ["SELF_ADDRESS"].rsplit(":", 1)
+    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=limit_ms / 1000) as connection:
+        connection.sendall(b"GET /easy/0 HTTP/1.0\r\nHost: self\r\n\r\n")
+        while connection.recv(4096):
+            pass
 
 
 def write_database(path):
@@ -223,11 +282,17 @@ LEAVES = {
     "write_mapping": write_mapping,
     "resolve": resolve,
     "file_lock": lock_file,
+    "poll_lock": poll_lock,
+    "poll_file": poll_file,
+    "own_server": ask_own_server,
     "sqlite": write_database,
     "child": run_child,
     "chatty_child": wait_for_chatty_child,
     "compute": compute,
     "hash": hash_buffers,
+    "sort": sort,
+    "collect": collect,
+    "sleep_with_lock": sleep_with_lock,
     "full_pipe": fill_pipe,
 }
 # Those that remember something from request to request.

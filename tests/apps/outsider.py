@@ -1,6 +1,6 @@
 """A process beside the server, which the server waits for again and again.
 
-In: `lock PATH HOLD_MS FREE_MS` (locks a file), `database PATH HOLD_MS FREE_MS` (the write lock of an SQLite database, which it makes),
+In: `lock PATH HOLD_MS FREE_MS` (locks a file), `keep PATH HOLD_MS FREE_MS` (a file is there), `database PATH HOLD_MS FREE_MS` (the write lock of an SQLite database, which it makes),
 `open PATH EVERY_MS` (opens a named pipe for writing, for who waits to read), `drain PATH EVERY_MS` (reads from a full pipe),
 `stop PID,… HOLD_MS FREE_MS` (stops processes and lets them go on), `trace …` the same by ptrace, `freeze CGROUP HOLD_MS FREE_MS` (freezes a
 group of processes), `stall MOUNT HOLD_MS FREE_MS` (freezes a file system), `compute` (takes a CPU), `ask_endless HOST:PORT/ROUTE HOLD_MS FREE_MS COUNT` (opens requests that do
@@ -53,6 +53,16 @@ def lock(notes, path, hold_ms, free_ms):
             fcntl.flock(file, fcntl.LOCK_UN)
             time.sleep(free_ms / 1000)
             yield
+
+
+def keep_file(notes, path, hold_ms, free_ms):
+    yield
+    while True:
+        with open(path, "w", encoding="ascii"):
+            hold(notes, hold_ms)
+        os.unlink(path)
+        time.sleep(free_ms / 1000)
+        yield
 
 
 def database(notes, path, hold_ms, free_ms):
@@ -210,6 +220,7 @@ KINDS = {
     "compute": compute_all_the_time,
     "lock": lock,
     "database": database,
+    "keep": keep_file,
     "open": open_pipe,
     "drain": drain,
     "stop": stop,

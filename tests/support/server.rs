@@ -18,6 +18,7 @@ pub mod gevent;
 pub mod granian;
 pub mod gunicorn_asgi;
 pub mod hypercorn;
+pub mod in_script;
 pub mod lasting;
 pub mod line;
 pub mod listeners;

@@ -1,6 +1,7 @@
 //! A server of any kind with the application whose routes are composed of hops and a leaf.
 //!
-//! In: a recipe, the application's plan, a directory for its notes. Out: the same recipe with `composed:app`.
+//! In: a recipe, the application's plan, a directory for its notes. Out: the same recipe with `composed:app`,
+//! where it names the application.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,8 +10,13 @@ use anyhow::Context as _;
 
 use super::{Place, Recipe, copy_environment};
 
-/// Applications that recipes name.
-const APPLICATIONS: [&str; 2] = ["demo_app:app", "witnessed:app"];
+/// Applications that recipes name, and what takes their place.
+const APPLICATIONS: [(&str, &str); 4] = [
+    ("demo_app:app", "composed:app"),
+    ("witnessed:app", "composed:app"),
+    ("reactor_pool_app.app", "composed.app"),
+    ("a2wsgi_app:application", "composed_asgi:application"),
+];
 
 /// The server with `tests/apps/composed.py`.
 pub struct Composed<'a> {
@@ -36,8 +42,8 @@ impl Recipe for Composed<'_> {
         let first = commands.first_mut().context("no command")?;
         let mut command = Command::new(first.get_program());
         for argument in first.get_args() {
-            let is_application = APPLICATIONS.iter().any(|application| argument == *application);
-            command.arg(if is_application { "composed:app".as_ref() } else { argument });
+            let application = APPLICATIONS.iter().find(|(application, _)| argument == *application);
+            command.arg(application.map_or(argument, |(_, composed)| composed.as_ref()));
         }
         copy_environment(first, &mut command);
         command.env("COMPOSED", &self.plan).env("NOTES_DIRECTORY", &self.notes);

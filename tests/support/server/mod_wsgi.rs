@@ -72,6 +72,12 @@ impl ModWsgi {
         self
     }
 
+    /// This server, with the application whose routes are composed.
+    pub const fn composed(mut self) -> Self {
+        self.application = "composed";
+        self
+    }
+
     /// This server, with an application that writes down mod_wsgi's own metrics where it is asked for
     /// `/metrics`, besides its clock as witness.
     pub const fn metered(mut self) -> Self {
@@ -79,6 +85,18 @@ impl ModWsgi {
         self
     }
 }
+
+/// Applications, and what they are made of.
+const FILES: [&str; 8] = [
+    "demo_app.py",
+    "witness.py",
+    "witnessed.py",
+    "metered.py",
+    "composed.py",
+    "composed_leaves.py",
+    "composed_meetings.py",
+    "notes.py",
+];
 
 /// `%D`: from the request line to the end of the response, in µs. `%U` is the path without the query.
 pub(super) const FORMAT: &str = "%{pid}P\\t%m\\t%U\\t%>s\\t%D";
@@ -114,7 +132,7 @@ impl Recipe for ModWsgi {
     fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
         // Apache's processes run as nobody, who may write here and nowhere else.
         std::fs::set_permissions(place.directory(), PermissionsExt::from_mode(0o777))?;
-        for name in ["demo_app.py", "witness.py", "witnessed.py", "metered.py"] {
+        for name in FILES {
             std::fs::copy(Place::apps().join(name), place.file(name))?;
         }
         let root = place.directory().display();
