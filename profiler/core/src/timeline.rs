@@ -137,6 +137,7 @@ mod tests {
             is_collecting: false,
             place: None,
             seen: None,
+            waited_at: None,
             example: endpoint.map(|endpoint| ChainExample {
                 request: 214,
                 endpoint,

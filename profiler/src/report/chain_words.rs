@@ -230,6 +230,11 @@ pub(crate) fn own_line_at(chains: &Chains, number: u32) -> Option<String> {
     chains.place(Some(number))?.own().last().map(|frame| place::line(frame))
 }
 
+/// A lock, by the line where it is waited for; `None`: that line is not known. Hostile input.
+pub(crate) fn lock(chains: &Chains, number: u32) -> Option<String> {
+    chains.place(Some(number)).and_then(place::lock)
+}
+
 /// The application's line that led to the one of [`line_at`]; `None`: none did. Hostile input.
 pub(crate) fn called_from(chains: &Chains, number: u32) -> Option<String> {
     let own = chains.place(Some(number))?.own();
@@ -291,6 +296,7 @@ mod tests {
             is_shared_connection: false,
             is_collecting: false,
             seen: None,
+            waited_at: None,
             example: None,
         }
     }

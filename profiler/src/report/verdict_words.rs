@@ -78,7 +78,7 @@ impl Said<'_> {
         let first = cause.path.iter().next();
         // Who waits for a lock on a file has no other way there.
         let first = first.filter(|hop| !(cause.kind == LeafKind::FileLock && *hop == Phase::FileWait));
-        let hop = first.map(|hop| self.hop(hop));
+        let hop = first.map(|hop| self.first_hop(hop, cause));
         let leaf = match pattern {
             Pattern::StoodStill | Pattern::NobodyServes => self.leaf(cause),
             Pattern::NotReleased => return self.not_released(cause),
@@ -259,6 +259,16 @@ impl Said<'_> {
         let request_ns = self.snapshot.chains.request_ns;
         let inflicted = unit::percent(summary::ratio(cause.inflicted_ns, request_ns));
         format!(" ({inflicted} of request time)")
+    }
+
+    /// What those who are named wait for, with the line where they do.
+    fn first_hop(&self, hop: Phase, cause: &Cause) -> String {
+        let at = cause.waited_at.filter(|_| hop == Phase::LockWait);
+        let lock = at.and_then(|place| chain_words::lock(&self.snapshot.chains, place));
+        // Where whoever has it stands at the same line, that line is said there.
+        let line = self.line(cause);
+        let lock = lock.filter(|lock| line.is_empty() || !lock.ends_with(&line));
+        lock.map_or_else(|| self.hop(hop), |lock| format!("for {lock}"))
     }
 
     /// What a hop is a wait for.

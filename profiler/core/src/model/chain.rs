@@ -304,6 +304,9 @@ pub struct LeafTime {
     /// Where in Python the thread at the end was in the longest sleep that was looked at; of computing, in
     /// most samples. The number of one of [`Chains::places`].
     pub place: Option<u32>,
+    /// Where in Python the first on the way who waits for a lock does, in the longest such wait that was
+    /// looked at: as `place`.
+    pub waited_at: Option<u32>,
     /// The longest single chain; `None`: it was not followed step by step.
     pub example: Option<ChainExample>,
 }
@@ -324,6 +327,7 @@ impl LeafTime {
             is_collecting: false,
             seen: None,
             place: None,
+            waited_at: None,
             example: None,
         }
     }
@@ -530,7 +534,8 @@ impl Chains {
             hops.filter_map(|hop| hop.place).collect::<Vec<u32>>()
         };
         let times = self.leaves.iter().chain(self.of_requests.iter().map(|wait| &wait.time));
-        let numbers = times.flat_map(|time| of_hops(time).into_iter().chain(time.place));
+        let numbers =
+            times.flat_map(|time| of_hops(time).into_iter().chain(time.place).chain(time.waited_at));
         let computed = self.computed.iter().flat_map(|computed| &computed.places);
         let waited = self.waited.iter().flat_map(|waited| &waited.places);
         let of_requests = self.whereabouts.iter().flat_map(|of| {

@@ -27,6 +27,8 @@ pub struct Cause {
     pub path: Hops,
     /// Where in Python, by the number of one of [`Chains::places`]; `None`: not known, or not one place.
     pub place: Option<u32>,
+    /// Where in Python those who wait for a lock do, as `place`.
+    pub waited_at: Option<u32>,
     /// What looks from outside saw, by its number in [`Chains::objects`]; `None`: none was taken, or they saw
     /// different things.
     pub seen: Option<u32>,
@@ -116,7 +118,8 @@ impl Cause {
             leaf,
             path: first.hops,
             place: place_of(chains, &named),
-            seen: seen_of(chains, &named),
+            waited_at: most_looked_at(chains, &named, |row| row.waited_at),
+            seen: most_looked_at(chains, &named, |row| row.seen),
             victim: most(&|row| row.victim),
             requests: rows().map(|(_, row)| row.requests).max().unwrap_or(0),
             longest_ns: rows().map(|(_, row)| row.longest_ns).max().unwrap_or(0),
@@ -161,9 +164,9 @@ fn place_of(chains: &Chains, group: &Group) -> Option<u32> {
 }
 
 /// What was seen in at least half of the looks at a group, by how long it is held.
-fn seen_of(chains: &Chains, group: &Group) -> Option<u32> {
+fn most_looked_at(chains: &Chains, group: &Group, of: fn(&LeafTime) -> Option<u32>) -> Option<u32> {
     let rows = chains.leaves.iter().filter(|row| group.has(&row.leaf));
-    let with_look: Vec<(u32, u64)> = rows.filter_map(|row| Some((row.seen?, row.held_ns))).collect();
+    let with_look: Vec<(u32, u64)> = rows.filter_map(|row| Some((of(row)?, row.held_ns))).collect();
     let looked_at_ns = with_look.iter().fold(0, |sum: u64, (_, held_ns)| sum.saturating_add(*held_ns));
     most_of(with_look.into_iter(), looked_at_ns)
 }

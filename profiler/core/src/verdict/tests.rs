@@ -21,6 +21,7 @@ fn row(leaf: Leaf, hops: &[Phase], held_ns: u64) -> LeafTime {
         is_shared_connection: false,
         is_collecting: false,
         seen: None,
+        waited_at: None,
         place: None,
         example: None,
     }

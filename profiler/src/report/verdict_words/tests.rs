@@ -23,6 +23,7 @@ fn time(leaf: Leaf, way: &[Phase]) -> LeafTime {
         is_shared_connection: false,
         is_collecting: false,
         seen: None,
+        waited_at: None,
         place: None,
         example: None,
     }

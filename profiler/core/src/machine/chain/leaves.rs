@@ -63,6 +63,9 @@ pub(in crate::machine) struct LeafShare {
     pub seen: Option<(u64, u32)>,
     /// Where in Python the thread at the end was, in the longest sleep of it that was looked at: as `seen`.
     pub place: Option<(u64, u32)>,
+    /// Where in Python the first on the way who waits for a lock does, in the longest such wait that was
+    /// looked at: as `seen`.
+    pub waited_at: Option<(u64, u32)>,
 }
 
 /// What is known of a leaf beside its key.
@@ -97,6 +100,9 @@ impl Leaves {
         share.seen = share.seen.max(note.seen.map(|seen| (ns, seen)));
         let place = steps.last().and_then(|step| step.place);
         share.place = share.place.max(place.map(|place| (ns, place)));
+        let hops = steps.split_last().map_or([].as_slice(), |(_, hops)| hops);
+        let lock = hops.iter().find(|step| step.phase == Phase::LockWait);
+        share.waited_at = share.waited_at.max(lock.and_then(|step| step.place).map(|place| (ns, place)));
         if ns > share.longest_ns {
             share.longest_ns = ns;
             share.longest.clear();

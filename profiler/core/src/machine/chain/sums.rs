@@ -41,6 +41,7 @@ struct Cell {
     is_shared: bool,
     seen: Option<(u64, u32)>,
     place: Option<(u64, u32)>,
+    waited_at: Option<(u64, u32)>,
     longest: Option<LongestChain>,
 }
 
@@ -51,6 +52,7 @@ struct Row {
     longest: Option<LongestChain>,
     seen: Option<(u64, u32)>,
     place: Option<(u64, u32)>,
+    waited_at: Option<(u64, u32)>,
     /// The endpoint whose requests have most of it, and how much.
     victim: (u64, u32),
 }
@@ -253,6 +255,7 @@ impl Sums {
             is_shared_connection: share.is_shared,
             seen: share.seen.map(|(_, number)| number),
             place: share.place.map(|(_, number)| number),
+            waited_at: share.waited_at.map(|(_, number)| number),
             ..LeafTime::new(*leaf, *hops)
         });
         let Some(time) = times.filter(|time| !time.is_own_work()).max_by_key(|time| time.held_ns) else {
@@ -275,6 +278,7 @@ impl Sums {
         cell.is_shared |= share.is_shared;
         cell.seen = cell.seen.max(share.seen);
         cell.place = cell.place.max(share.place);
+        cell.waited_at = cell.waited_at.max(share.waited_at);
         if !share.longest.is_empty() && cell.longest.as_ref().is_none_or(|known| known.ns < share.longest_ns)
         {
             let LeafShare { longest_ns: ns, longest: steps, candidates, .. } = share;
@@ -299,17 +303,19 @@ impl Sums {
             let thousandths =
                 self.spreads.get(&(endpoint, leaf)).map_or(0, |spread| spread.unusual(requests));
             let unusual_ns = u128::from(cell.ns) * u128::from(thousandths) / 1000;
-            let Row { time: row, longest, seen, place, victim } =
+            let Row { time: row, longest, seen, place, waited_at, victim } =
                 rows.entry((leaf, hops)).or_insert_with(|| Row {
                     time: LeafTime::new(leaf, hops),
                     longest: None,
                     seen: None,
                     place: None,
+                    waited_at: None,
                     victim: (0, 0),
                 });
             *victim = (*victim).max((cell.ns, endpoint));
             *seen = (*seen).max(cell.seen);
             *place = (*place).max(cell.place);
+            *waited_at = (*waited_at).max(cell.waited_at);
             row.held_ns = row.held_ns.saturating_add(cell.ns);
             row.unusual_ns = row.unusual_ns.saturating_add(u64::try_from(unusual_ns).unwrap_or(cell.ns));
             row.requests += cell.requests;
@@ -323,11 +329,12 @@ impl Sums {
                 *longest = Some(one);
             }
         }
-        let shown = |Row { time, longest, seen, place, victim }: Row| LeafTime {
+        let shown = |Row { time, longest, seen, place, waited_at, victim }: Row| LeafTime {
             victim: Some(victim.1).filter(|endpoint| *endpoint > 0 && victim.0 >= time.held_ns / 2),
             example: longest.map(|one| example(one, endpoint_of, name_of)),
             seen: seen.map(|(_, number)| number),
             place: place.map(|(_, number)| number),
+            waited_at: waited_at.map(|(_, number)| number),
             ..time
         };
         let mut leaves: Vec<LeafTime> = rows.into_values().map(shown).collect();
@@ -394,6 +401,7 @@ impl LeafTime {
             victim: None,
             seen: None,
             place: None,
+            waited_at: None,
             example: None,
         }
     }

@@ -63,6 +63,7 @@ fn a_leaf_each_hop_to_it_and_the_longest_request_have_the_place_that_was_looked_
     let [leaf] = chains.leaves.as_slice() else { panic!("{chains:?}") };
     let hops: Vec<Option<u32>> = leaf.example.iter().flat_map(|one| &one.hops).map(|hop| hop.place).collect();
     assert_eq!((leaf.leaf.kind, leaf.place, hops), (LeafKind::Sleep, Some(4), vec![Some(7), Some(4)]));
+    assert_eq!(leaf.waited_at, Some(7));
     assert_eq!(chains.of_request(0).and_then(|time| time.place), Some(4));
     let numbers: Vec<u32> = chains.places.iter().map(|place| place.number).collect();
     assert_eq!(numbers, [4, 7], "those that nobody names are left out");
