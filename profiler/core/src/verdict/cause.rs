@@ -2,6 +2,7 @@
 //!
 //! In: the leaves of a window and the groups that were replayed. Out: [`Cause`].
 
+use crate::finding::ratio;
 use crate::model::chain::{Chains, Group, Hops, LeafKind, LeafTime, Object, TakenBy, Unreleased};
 use crate::model::chain_group::Level;
 use crate::phase::Phase;
@@ -117,7 +118,8 @@ impl Cause {
             endpoint: named.endpoint.or_else(|| most(&endpoint_of)),
             leaf,
             path: first.hops,
-            place: place_of(chains, &named),
+            // Where a process was as it was stopped did not stop it.
+            place: place_of(chains, &named).filter(|_| named.kind != LeafKind::StoodStill),
             waited_at: most_looked_at(chains, &named, |row| row.waited_at),
             seen: most_looked_at(chains, &named, |row| row.seen),
             victim: most(&|row| row.victim),
@@ -195,4 +197,15 @@ pub(super) fn relieved_ns(chains: &Chains, group: &Group) -> u64 {
     let itself_ns = sum(chains, group, |row| if row.is_inflicted() { 0 } else { row.held_ns });
     let prevented_ns = prevented_ns(chains, group).unwrap_or(0).saturating_sub(itself_ns);
     prevented_ns.max(sum(chains, group, LeafTime::inflicted_ns))
+}
+
+/// How a group ranks among the causes of waiting through somebody else, of which there is `whole_ns`: by what
+/// it relieves. Where little is missing to serve all, each of several alone would end most of the waiting;
+/// then it is the one without which most request time would not have been.
+pub(super) fn rank_ns(chains: &Chains, group: &Group, (whole_ns, named_min_ratio): (u64, f64)) -> u64 {
+    let relieved_ns = relieved_ns(chains, group);
+    if ratio(relieved_ns, whole_ns) < named_min_ratio {
+        return relieved_ns;
+    }
+    whole_ns.max(relieved_ns).saturating_add(prevented_ns(chains, group).unwrap_or(relieved_ns))
 }

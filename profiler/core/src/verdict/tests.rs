@@ -87,6 +87,20 @@ fn the_cause_is_what_prevents_most_of_the_waiting_and_not_what_holds_most() {
 }
 
 #[test]
+fn where_each_of_several_would_end_the_waiting_it_is_the_one_with_which_most_time_goes() {
+    let (queue, file) = ([Phase::PoolWait], Leaf { endpoint: 2, ..Leaf::of(LeafKind::File) });
+    let rows = |leaf, own, others| [row(leaf, &queue, others * SECOND), row(leaf, &[], own * SECOND)];
+    let rows = [rows(file, 10, 10), rows(BACK_END, 4, 4), rows(SLEEP, 1, 2)].concat();
+    let mut snapshot = snapshot(rows);
+    // A little more is asked for than is served: without any of them all would be.
+    for (leaf, own) in [(file, 10), (BACK_END, 4), (SLEEP, 1)] {
+        prevents(&mut snapshot, &leaf, (own + 15) * SECOND);
+    }
+    let verdict = of(&snapshot, &[]);
+    assert_eq!(verdict.cause().map(|cause| cause.kind), Some(LeafKind::File));
+}
+
+#[test]
 fn what_requests_do_themselves_is_said_and_accuses_nobody() {
     let verdict = of(&snapshot(vec![row(BACK_END, &[], 9 * SECOND), row(COMPUTING, &[], SECOND)]), &[]);
     assert_eq!(verdict.pattern, Pattern::TakesAsLong);

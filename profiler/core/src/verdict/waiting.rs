@@ -2,7 +2,7 @@
 //!
 //! In: the leaves of a window. Out: verdicts without their advice; `None` where there is nothing to say.
 
-use super::cause::{Cause, Measure, relieved_ns, sum, within};
+use super::cause::{Cause, Measure, rank_ns, relieved_ns, sum, within};
 use super::{Failed, Pattern, Verdict, pattern_of};
 use crate::finding::basis::{Basis, decides};
 use crate::finding::{Evidence, Thresholds, ratio};
@@ -66,15 +66,18 @@ impl<'a> Inflicted<'a> {
         if !is_enough(basis, LeafTime::inflicted_ns, enough) {
             return None;
         }
+        let whole_ns = inflicted_ns(chains);
         let weighed = |group| (relieved_ns(chains, &group), group);
         let mut ranked: Vec<(u64, Group)> =
             within(chains, Level::Kind, None).into_iter().map(weighed).collect();
-        ranked.sort_by_key(|(relieved_ns, group)| (std::cmp::Reverse(*relieved_ns), *group));
-        Some(Self { chains, limits, whole_ns: inflicted_ns(chains), ranked })
+        let rank = |group: &Group| rank_ns(chains, group, (whole_ns, limits.named_min_ratio));
+        ranked.sort_by_key(|(_, group)| (std::cmp::Reverse(rank(group)), *group));
+        Some(Self { chains, limits, whole_ns, ranked })
     }
 
     fn named(&self, group: Group) -> Option<Cause> {
-        Cause::of(self.chains, group, LeafTime::inflicted_ns, &|group| relieved_ns(self.chains, group))
+        let limit = (self.whole_ns, self.limits.named_min_ratio);
+        Cause::of(self.chains, group, LeafTime::inflicted_ns, &|group| rank_ns(self.chains, group, limit))
     }
 
     /// Causes that each prevent a considerable part of it, the largest first.
