@@ -233,8 +233,11 @@ impl Incident {
     pub(crate) fn room(&self) -> Option<Room> {
         let is_known = self.meeting.who != Who::Main
             && !(self.leaf.computes() || self.leaf.stops() || self.leaf.is_unwitnessed())
-            && self.leaf != Leaf::SleepWithGil
+            && !matches!(self.leaf, Leaf::SleepWithGil | Leaf::Forgotten)
             && self.leaf.has_path()
+            // Of what does not end nothing can be replayed.
+            && !self.leaf.hangs()
+            && !self.hops.iter().any(Hop::is_itself)
             && self.server.kind.has_slots();
         let has_shared_queue = self.server.has_shared_queue();
         let slots = if has_shared_queue { self.server.slots() } else { self.server.threads };

@@ -13,6 +13,7 @@ use wsgi_trace_test_support::named::{self, Mark};
 
 use crate::incident::Incident;
 use crate::meeting::When;
+use crate::server::ServerKind;
 use crate::truth::Truth;
 
 /// A leaf may be held for this share longer or shorter than the witness says …
@@ -248,7 +249,10 @@ impl Declared<'_> {
             |kind: &str| WORK.iter().chain(&[LeafKind::NotFollowed]).any(|one| one.name() == kind);
         let of_decoy = self.incident.decoy.kind(self.incident.leaf);
         let exists = |(kind, port): &Group| {
-            if of_decoy.is_some_and(|one| one.name() == kind) {
+            let is_behind_apache = kind == LeafKind::FrontEnd.name();
+            if is_behind_apache && self.incident.server.kind == ServerKind::ModWsgi
+                || of_decoy.is_some_and(|one| one.name() == kind)
+            {
                 return true;
             }
             let is_back_end = kind == LeafKind::BackEnd.name();

@@ -18,7 +18,6 @@ use crate::applied::{self, Applied};
 use crate::incident::Incident;
 use crate::judge::{self, Said, Verdict};
 use crate::leaf::Leaf;
-use crate::meeting::When;
 use crate::path::Hop;
 use crate::prevented;
 use crate::record::{Mode, Record};
@@ -61,7 +60,10 @@ pub(crate) fn run(incident: &Incident, modes: &[Mode], (place, keeps): (&Path, b
         }
         records.push(record);
     }
-    if incident.seed.is_multiple_of(TWIN_EVERY)
+    // Too few slots, or a worker that ends, are not of the leaf alone.
+    let has_twin = incident.leaf.has_path() || incident.leaf.stops();
+    if has_twin
+        && incident.seed.is_multiple_of(TWIN_EVERY)
         && let Some(why) = accused(&incident.healthy(), place)
     {
         records.iter_mut().for_each(|record| record.is_void(&why));
@@ -72,9 +74,6 @@ pub(crate) fn run(incident: &Incident, modes: &[Mode], (place, keeps): (&Path, b
 
 /// What is said of an incident that is none; `None`: nothing.
 fn accused(healthy: &Incident, place: &Path) -> Option<String> {
-    if healthy.leaf == Leaf::Nothing && healthy.meeting.when == When::SinceBefore {
-        return None;
-    }
     let (traced, _) = watch(healthy, &[Mode::Full], place).ok()?;
     let verdict = traced.first()?.report.get("verdict")?;
     let is_wrong = verdict.get("is_wrong")?.as_bool()?;

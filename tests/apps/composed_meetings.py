@@ -82,15 +82,18 @@ def again_and_again(meetings, run, number):
 
 def on_main_thread(meetings, run, number):
     """gunicorn's by its heartbeat, which a worker gives between any two things; any other's by a timer, whose handler runs there."""
-    next_ns, is_there = 0, False
+    next_ns = 0
 
-    def turn(*_):
-        nonlocal next_ns, is_there
-        if CLOCK.first and not is_there and time.monotonic_ns() >= next_ns:
-            # The timer goes on meanwhile.
-            is_there = True
+    def turn():
+        nonlocal next_ns
+        if CLOCK.first and time.monotonic_ns() >= next_ns:
             run(number)
-            next_ns, is_there = time.monotonic_ns() + meetings.pause_ms * 1_000_000, False
+            next_ns = time.monotonic_ns() + meetings.pause_ms * 1_000_000
+
+    def alarmed(*_):
+        turn()
+        # Once more, and not before this is over.
+        signal.setitimer(signal.ITIMER_REAL, TURN_SECONDS)
 
     if "gunicorn" in sys.modules:
         from gunicorn.workers.workertmp import WorkerTmp
@@ -105,5 +108,5 @@ def on_main_thread(meetings, run, number):
 
         WorkerTmp.notify = beat_and_turn
     else:
-        signal.signal(signal.SIGALRM, turn)
-        signal.setitimer(signal.ITIMER_REAL, TURN_SECONDS, TURN_SECONDS)
+        signal.signal(signal.SIGALRM, alarmed)
+        signal.setitimer(signal.ITIMER_REAL, TURN_SECONDS)
