@@ -21,7 +21,8 @@ pub(super) fn words(object: &ObjectSeen) -> String {
     format!("{what}{between}{}", who.trim_start())
 }
 
-/// What it is, and which process is at its other end: `10.0.0.2:5432 (redis-server 4242)`.
+/// What it is, and which process is at its other end: `10.0.0.2:5432 (redis-server 4242)`. One that cannot go on
+/// is said to be held: whatever it is asked, it is that which has to end.
 pub(super) fn in_short(object: &ObjectSeen) -> String {
     let what = match object {
         ObjectSeen::Tcp {
@@ -30,9 +31,24 @@ pub(super) fn in_short(object: &ObjectSeen) -> String {
         _ => parts(object).0,
     };
     match object.processes() {
-        [one] if what.is_empty() => format!("{} {}", one.comm, one.tgid),
-        [one] => format!("{what} ({} {})", one.comm, one.tgid),
-        _ => what,
+        [one] if what.is_empty() => format!("{} {}{}", one.comm, one.tgid, held(one).unwrap_or_default()),
+        [one] => format!("{what} ({} {}{})", one.comm, one.tgid, held(one).unwrap_or_default()),
+        several => match several.iter().map(held).collect::<Option<Vec<_>>>() {
+            Some(held) => match held.first() {
+                Some(how) => format!("{what} (all {} processes{how})", held.len()),
+                None => what,
+            },
+            None => what,
+        },
+    }
+}
+
+/// How a process is held from outside; `None`: it is not, or that was not read.
+fn held(process: &OtherProcess) -> Option<&'static str> {
+    match process.state {
+        Some('T') => Some(", stopped by a signal"),
+        Some('t') => Some(", stopped by a tracer"),
+        _ => None,
     }
 }
 
@@ -104,6 +120,25 @@ mod tests {
         assert_eq!(words(&pipe(vec![process(7)])), "pipe, other end: cat 7 (S, in read)");
         let many = words(&pipe((1..=5).map(process).collect()));
         assert!(many.ends_with(", 2 others"), "{many}");
+    }
+
+    #[test]
+    fn a_process_that_cannot_go_on_is_said_to_be_held() {
+        let process = |tgid, state| OtherProcess {
+            tgid,
+            comm: "redis".to_owned(),
+            state: Some(state),
+            ..OtherProcess::default()
+        };
+        let said = |others| {
+            let (local, peer) = ("127.0.0.1:40000".to_owned(), "127.0.0.1:6379".to_owned());
+            in_short(&ObjectSeen::Tcp { inode: 1, local, peer, state: ConnectionState::Acknowledged, others })
+        };
+        assert_eq!(said(vec![process(7, 'S')]), "127.0.0.1:6379 (redis 7)");
+        assert_eq!(said(vec![process(7, 'T')]), "127.0.0.1:6379 (redis 7, stopped by a signal)");
+        let both = |second| said(vec![process(7, 'T'), process(8, second)]);
+        assert_eq!(both('T'), "127.0.0.1:6379 (all 2 processes, stopped by a signal)");
+        assert_eq!(both('S'), "127.0.0.1:6379", "the other one may answer");
     }
 
     #[test]
