@@ -8,7 +8,7 @@ use profiler_core::phase::Phase;
 use profiler_core::server::kind_named;
 use profiler_core::verdict::Cause;
 
-use crate::report::chain_words;
+use crate::report::{chain_words, unit};
 
 /// What a slot of this server is called.
 pub(super) fn slot(snapshot: &Snapshot) -> &'static str {
@@ -54,7 +54,7 @@ pub(super) fn of(snapshot: &Snapshot, cause: &Cause) -> String {
         LeafKind::StoodStill => stood_still(time),
         LeafKind::NotReleased => "waits for a lock".to_owned(),
         LeafKind::CpuTaken => taken(snapshot, cause),
-        LeafKind::NoThread => "nobody is there to serve".to_owned(),
+        LeafKind::NoThread => nobody(snapshot),
         LeafKind::Upgraded => "serves a WebSocket or a tunnel".to_owned(),
         LeafKind::Stream => "serves a stream of events".to_owned(),
         LeafKind::FrontEnd => "is in the front end".to_owned(),
@@ -94,6 +94,28 @@ fn asked_often(snapshot: &Snapshot, cause: &Cause) -> Option<u64> {
         (asked.saturating_add(other.round_trips.total()), count.saturating_add(other.count))
     });
     asked.checked_div(count).filter(|times| *times >= OFTEN)
+}
+
+/// Nobody is there, with what is known of why: workers ended meanwhile, most of them after as many requests as a
+/// setting allows.
+fn nobody(snapshot: &Snapshot) -> String {
+    let lives = &snapshot.capacity.lives;
+    let ended = lives.iter().filter(|life| life.ended_ns.is_some()).count() as u64;
+    let Some(ended_words) = (ended > 0).then(|| unit::counted(ended, "worker")) else {
+        return "nobody is there to serve".to_owned();
+    };
+    // What the first ones had served before the window is not known.
+    let whole = || lives.iter().filter(|life| life.ended_ns.is_some() && life.born_ns.is_some());
+    let limit = snapshot.server.settings.iter().find(|setting| setting.name == "max_requests");
+    let limit = limit.and_then(|setting| setting.value.parse::<u64>().ok()).filter(|limit| *limit > 0);
+    let at_limit = |limit: &u64| {
+        let at_limit = whole().filter(|life| life.requests >= *limit).count();
+        at_limit > 0 && at_limit * 2 >= whole().count()
+    };
+    let why = limit
+        .filter(at_limit)
+        .map(|limit| format!(", each after {} (max_requests)", unit::counted(limit, "request")));
+    format!("nobody is there to serve: {ended_words} ended{}", why.unwrap_or_default())
 }
 
 fn stood_still(time: Option<&LeafTime>) -> String {
