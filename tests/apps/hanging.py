@@ -24,17 +24,21 @@ def waits_for_a_while():
     lock.acquire(timeout=2)  # waits_for_a_while
 
 
+def sleeps():
+    time.sleep(0.05)
+
+
 def asks():
     host, port = os.environ["BACK_END"].rsplit(":", 1)
     connection = socket.create_connection((host, int(port)))
     connection.recv(1)  # asks
 
 
-ROUTES = {"/holds": holds, "/waits": waits, "/waits_for_a_while": waits_for_a_while, "/asks": asks}
+ROUTES = {"/sleeps": sleeps, "/holds": holds, "/waits": waits, "/waits_for_a_while": waits_for_a_while, "/asks": asks}
 
 
 def app(environ, start_response):
-    route = ROUTES.get(environ["PATH_INFO"])
+    route = ROUTES.get("/" + environ["PATH_INFO"].split("/")[1])
     if route:
         route()
     start_response("200 OK", [("Content-Length", "2")])

@@ -176,7 +176,8 @@ fn without_inflicted(basis: &Basis<'_>) -> Verdict {
     if requests.completed == 0 && requests.open.count == 0 && chains.request_ns == 0 {
         return Verdict::new(Pattern::NoRequests);
     }
-    waiting::slowest(basis)
+    waiting::hung(basis)
+        .or_else(|| waiting::slowest(basis))
         .or_else(|| waiting::usual(basis))
         .unwrap_or_else(|| Verdict::new(Pattern::Healthy))
 }

@@ -111,15 +111,15 @@ pub struct Unread {
 }
 
 impl Unread {
-    /// What is open without a head, but for what is `listed`.
-    fn of(snapshot: &Snapshot, listed: &[RequestNow]) -> Self {
+    /// What is open without a head, but for what is `listed` and for so many at which threads hang.
+    fn of(snapshot: &Snapshot, listed: &[RequestNow], hung: u64) -> Self {
         let no_head = snapshot.by_endpoint.list.iter().filter(|endpoint| endpoint.method.is_empty());
         let open = no_head.map(|endpoint| &endpoint.open);
         let (count, longest_ns) = open.fold((0_u64, 0), |(count, longest_ns), open| {
             (count + open.count, open.longest_ns.max(longest_ns))
         });
         let known = listed.iter().filter(|request| request.method.is_empty()).count() as u64;
-        Self { count: count.saturating_sub(known), longest_ns }
+        Self { count: count.saturating_sub(known).saturating_sub(hung), longest_ns }
     }
 }
 
@@ -162,6 +162,7 @@ impl Moment {
             })
         };
         let waiting = now.requests.iter().filter(|request| !is_at(request));
+        let hung = threads.iter().filter(|busy| busy.work == Work::Before).count() as u64;
         let kind = profiler_core::server::kind_named(&snapshot.server.name);
         Self {
             server: document::header::server_in_brief(snapshot),
@@ -170,7 +171,7 @@ impl Moment {
             configured: snapshot.slots.configured,
             noun: kind.slot_noun(&snapshot.server),
             waiting: waiting.map(|request| Asked::of(request, now.at_ns)).collect(),
-            unread: Unread::of(snapshot, &now.requests),
+            unread: Unread::of(snapshot, &now.requests, hung),
             verdict: verdict(snapshot),
             threads,
             queued,
@@ -238,7 +239,7 @@ impl View<'_> {
         let work = match request {
             Some(request) => Work::Request(Asked::of(request, self.now.at_ns)),
             None if !owns => return None,
-            None if !place.is_some_and(is_called_by_server) => Work::Beside,
+            None if !place.is_some_and(PlaceSeen::is_in_request) => Work::Beside,
             None if since_before => Work::Before,
             None => Work::Some,
         };
@@ -318,16 +319,4 @@ const fn of_state(state: SleepState) -> Option<&'static str> {
 
 fn has(place: &PlaceSeen, whose: Whose) -> bool {
     place.frames.iter().any(|frame| frame.whose == whose)
-}
-
-/// The server has called the application: its frames are further out, or it is none of Python's, and the
-/// application's function is the outermost frame.
-fn is_called_by_server(place: &PlaceSeen) -> bool {
-    let own = place.frames.iter().position(|frame| frame.whose == Whose::Own);
-    let outermost = place.frames.last().filter(|_| !place.is_cut);
-    if outermost.is_some_and(|frame| frame.whose == Whose::Own && frame.function != "<module>") {
-        return true;
-    }
-    let is_server = |frame: &&profiler_core::fact::place::PythonFrame| frame.whose == Whose::Server;
-    own.is_some_and(|own| place.frames.iter().skip(own).any(|frame| is_server(&frame)))
 }

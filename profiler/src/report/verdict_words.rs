@@ -100,12 +100,11 @@ impl Said<'_> {
             }
             // It waits itself, for what somebody else has.
             None if pattern == Pattern::WaitsFor => {
-                format!(
-                    "{} {}, up to {longest}{}",
-                    capital(&self.actor(cause)),
-                    self.leaf(cause),
-                    self.share(cause)
-                )
+                let who = match (self.actor(cause).as_str(), cause.requests) {
+                    ("a request", count @ 2..) => format!("each of {} requests", unit::count(count)),
+                    (who, _) => who.to_owned(),
+                };
+                format!("{} {}, up to {longest}{}", capital(&who), self.leaf(cause), self.share(cause))
             }
             None => format!("{who} {waits}, up to {longest}: {leaf}{}", self.share(cause)),
         }
@@ -257,8 +256,10 @@ impl Said<'_> {
 
     fn share(&self, cause: &Cause) -> String {
         let request_ns = self.snapshot.chains.request_ns;
-        let inflicted = unit::percent(summary::ratio(cause.inflicted_ns, request_ns));
-        format!(" ({inflicted} of request time)")
+        // Who is at it itself waits behind nobody.
+        let waited_ns = if cause.path.is_empty() { cause.held_ns } else { cause.inflicted_ns };
+        let waited = unit::percent(summary::ratio(waited_ns, request_ns));
+        format!(" ({waited} of request time)")
     }
 
     /// What those who are named wait for, with the line where they do.

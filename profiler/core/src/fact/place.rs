@@ -84,18 +84,27 @@ impl PlaceSeen {
     }
 
     /// Whether the server has called the application, and that has not returned. A server without Python code
-    /// of its own calls it as the outermost function; there a thread has one of Python's library, a program
-    /// its module.
+    /// of its own calls it, or its framework, as the outermost function; there a thread has one of Python's
+    /// library, a program its module.
     pub fn is_in_application(&self) -> bool {
         let Some(innermost) = self.frames.iter().position(|frame| frame.whose == Whose::Own) else {
             return false;
         };
         let mut outer = self.frames.iter().skip(innermost);
-        let is_called = self
-            .frames
-            .last()
-            .is_some_and(|last| last.whose == Whose::Own && last.function != "<module>" && !self.is_cut);
+        let is_called = self.frames.last().is_some_and(|last| {
+            matches!(last.whose, Whose::Own | Whose::Package) && last.function != "<module>" && !self.is_cut
+        });
         is_called || outer.any(|frame| frame.whose == Whose::Server)
+    }
+
+    /// The same, and not to load it: what the server called first there is no module.
+    pub fn is_in_request(&self) -> bool {
+        let innermost = self.frames.iter().position(|frame| frame.whose == Whose::Own).unwrap_or(0);
+        let mut inside = self.frames.iter().enumerate().skip(innermost);
+        let server = inside.find(|(_, frame)| frame.whose == Whose::Server);
+        let inside = self.frames.iter().take(server.map_or(0, |(server, _)| server)).rev();
+        let called = inside.into_iter().find(|frame| frame.whose != Whose::Standard);
+        self.is_in_application() && called.is_none_or(|frame| frame.function != "<module>")
     }
 }
 
@@ -148,6 +157,7 @@ mod tests {
         let is = |functions: &[(&str, Whose)]| place(functions).is_in_application();
         assert!(is(&[("wait", Standard), ("get", Package), ("view", Own), ("handle", Server)]));
         assert!(is(&[("view", Own), ("app", Own)]), "called by C code");
+        assert!(is(&[("view", Own), ("__call__", Package)]), "its framework was");
         let waits = [("wait", Standard), ("take", Server), ("run", Server), ("_bootstrap", Standard)];
         assert!(
             !is(&waits) && !is(&[("select", Standard), ("serve", Server), ("main", Own), ("<module>", Own)])
@@ -157,5 +167,19 @@ mod tests {
         assert!(
             !PlaceSeen { is_cut: true, ..place(&[("get", Standard), ("consume", Own)]) }.is_in_application()
         );
+    }
+
+    #[test]
+    fn an_application_that_is_loaded_is_in_no_request() {
+        use Whose::{Own, Package, Server, Standard};
+        let is = |functions: &[(&str, Whose)]| place(functions).is_in_request();
+        let load = [("connect", Own), ("<module>", Own), ("import_module", Standard), ("load", Server)];
+        assert!(!is(&load) && place(&load).is_in_application());
+        // A framework loads what it needs for its first request.
+        let first =
+            [("<module>", Own), ("import_module", Standard), ("__call__", Package), ("handle", Server)];
+        assert!(is(&first));
+        assert!(is(&[("view", Own), ("handle", Server), ("run", Server), ("<module>", Own)]), "in a script");
+        assert!(is(&[("view", Own), ("app", Own)]) && !is(&[("get", Standard), ("worker", Server)]));
     }
 }

@@ -8,6 +8,7 @@ mod effect;
 mod ends;
 mod evidence;
 mod follow;
+mod hung;
 pub mod light;
 mod meaning;
 pub mod now;

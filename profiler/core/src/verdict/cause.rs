@@ -124,7 +124,12 @@ impl Cause {
             seen: most_looked_at(chains, &named, |row| row.seen),
             victim: most(&|row| row.victim),
             requests: rows().map(|(_, row)| row.requests).max().unwrap_or(0),
-            longest_ns: rows().map(|(_, row)| row.longest_ns).max().unwrap_or(0),
+            // Who waits behind it, and who is at it, wait for different lengths of time.
+            longest_ns: rows()
+                .filter(|(_, row)| row.is_inflicted() == first.is_inflicted())
+                .map(|(_, row)| row.longest_ns)
+                .max()
+                .unwrap_or(0),
             held_ns: sum(chains, &group, |row| row.held_ns),
             inflicted_ns: sum(chains, &group, LeafTime::inflicted_ns),
             prevented_ns: prevented_ns(chains, &named),

@@ -218,6 +218,27 @@ fn nobody_is_served_where_no_request_was_answered() {
 }
 
 #[test]
+fn requests_that_hang_since_before_the_trace_are_in_the_way_where_nobody_is_served() {
+    let hangs = Leaf { since_before: true, ..BACK_END };
+    let mut snapshot = snapshot(vec![row(hangs, &[], 40 * SECOND)]);
+    assert_eq!(of(&snapshot, &[]).pattern, Pattern::TakesAsLong, "others were served");
+    snapshot.requests.completed = 0;
+    let verdict = of(&snapshot, &[]);
+    assert!(verdict.is_nobody_served);
+    assert_eq!((verdict.pattern, verdict.causes.len()), (Pattern::WaitsFor, 1));
+    snapshot.chains.leaves = vec![row(BACK_END, &[], 40 * SECOND)];
+    assert_eq!(of(&snapshot, &[]).pattern, Pattern::TakesAsLong, "it may be answered in a moment");
+}
+
+#[test]
+fn how_long_others_wait_is_not_how_long_it_is_held() {
+    let held = LeafTime { longest_ns: 10 * SECOND, requests: 2, ..row(BACK_END, &[], 20 * SECOND) };
+    let snapshot = snapshot(vec![row(BACK_END, &[Phase::AcceptQueue], 40 * SECOND), held]);
+    let verdict = of(&snapshot, &[]);
+    assert_eq!(verdict.cause().map(|cause| cause.longest_ns), Some(2 * SECOND));
+}
+
+#[test]
 fn who_waits_behind_somebody_at_a_leaf_accuses_it_and_is_not_healthy() {
     use crate::finding::fixture::Scene;
     let scene = Scene::gunicorn("gthread", 4, 10 * SECOND).requests(200);

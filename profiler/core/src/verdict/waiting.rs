@@ -163,6 +163,15 @@ pub(super) fn slowest(basis: &Basis<'_>) -> Option<Verdict> {
     Some(Verdict { causes: vec![cause], ..Verdict::new(Pattern::Slowest) })
 }
 
+/// Nobody was served, and what requests do most of their time has lasted since before the trace.
+pub(super) fn hung(basis: &Basis<'_>) -> Option<Verdict> {
+    let (chains, limits) = (&basis.snapshot.chains, basis.thresholds);
+    let since_before: Measure = |row| if row.leaf.since_before { itself(row) } else { 0 };
+    let cause = largest(chains, limits, since_before, chains.request_ns);
+    let cause = cause.filter(|_| basis.snapshot.requests.completed == 0)?;
+    Some(Verdict { causes: vec![cause.clone()], ..Verdict::new(pattern_of(cause.kind)) })
+}
+
 /// What requests themselves wait for or do most of their time.
 pub(super) fn usual(basis: &Basis<'_>) -> Option<Verdict> {
     let (chains, limits) = (&basis.snapshot.chains, basis.thresholds);

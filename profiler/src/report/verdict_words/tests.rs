@@ -1,6 +1,8 @@
 //! First sentences of leaves that are made up, word by word.
 
 use profiler_core::model::chain::{Chains, Held, Hops, Leaf, LeafTime, NotFollowed, Object, TakenBy};
+use profiler_core::model::life::Life;
+use profiler_core::model::{Origin, Setting};
 use profiler_core::verdict;
 
 use super::*;
@@ -135,6 +137,28 @@ fn without_a_single_cause_each_is_named_with_its_share() {
         "94.1 % of request time is waiting for one another, without a single cause: GET /slow waits for back ends \
          (25.0 %); GET /slow waits for a child process (25.0 %); GET /slow waits for files (25.0 %)"
     );
+}
+
+#[test]
+fn where_nobody_is_there_the_ends_of_workers_are_said() {
+    let mut snapshot = snapshot(vec![time(of(LeafKind::NoThread, 0), &[Phase::AcceptQueue])]);
+    let because = |snapshot: &Snapshot| {
+        let said = said(snapshot);
+        said.split_once("because ").map(|(_, because)| because.to_owned()).unwrap_or_default()
+    };
+    assert_eq!(because(&snapshot), "nobody is there to serve (80.0 % of request time)");
+    let life = |born_ns, requests| Life { born_ns, ended_ns: Some(9), requests, ..Life::default() };
+    snapshot.capacity.lives = vec![life(None, 7), life(Some(2), 30), life(Some(3), 31), Life::default()];
+    assert_eq!(because(&snapshot), "nobody is there to serve: 3 workers ended (80.0 % of request time)");
+    let limit =
+        Setting { name: "max_requests".to_owned(), value: "30".to_owned(), origin: Origin::Configured };
+    snapshot.server.settings = vec![limit];
+    assert_eq!(
+        because(&snapshot),
+        "nobody is there to serve: 3 workers ended, each after 30 requests (max_requests) (80.0 % of request time)"
+    );
+    snapshot.capacity.lives.extend([life(Some(4), 3), life(Some(5), 2), life(Some(6), 0)]);
+    assert_eq!(because(&snapshot), "nobody is there to serve: 6 workers ended (80.0 % of request time)");
 }
 
 #[test]

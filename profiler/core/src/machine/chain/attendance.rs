@@ -44,6 +44,17 @@ impl Attendance {
         self.workers.get(&inode).map_or(&[], Vec::as_slice)
     }
 
+    /// The listener that a worker holds, by its inode; `None`: none, or several.
+    pub(super) fn listener_of_worker(&self, tgid: Tid) -> Option<u64> {
+        let mut held = self.workers.iter().filter(|(_, workers)| workers.contains(&tgid));
+        held.next().filter(|_| held.next().is_none()).map(|(inode, _)| *inode)
+    }
+
+    /// Nobody has said which workers there are.
+    pub(in crate::machine) fn has_no_workers(&self) -> bool {
+        self.workers.is_empty()
+    }
+
     /// Threads that accept from a listener.
     pub(in crate::machine) fn acceptors(&self, inode: u64) -> &[Tid] {
         self.listeners.get(&inode).map_or(&[], Vec::as_slice)

@@ -5,6 +5,7 @@
 mod looked;
 
 use crate::event::{CpuStint, CpuTaken, Tid};
+use crate::machine::chain::feed::SleepSeen;
 use crate::machine::chain::segment::{Did, SegmentSleep, SleepEnd};
 use crate::machine::chain::state::{Chain, Service};
 use crate::machine::lock::gil_holder::Holders;
@@ -242,6 +243,22 @@ fn a_worker_that_has_not_begun_to_accept_keeps_those_waiting_whom_nobody_accepts
     assert_eq!(case(Some(2)), [back_end, found(LeafKind::Computing, 5)]);
     // Nobody is known to accept: of the other worker nothing is known, as its first thread was never seen.
     assert_eq!(case(None), [found(LeafKind::Computing, 10), found(LeafKind::NoThread, 10)]);
+}
+
+#[test]
+fn who_waits_to_be_accepted_waits_for_workers_that_hang_since_before_too() {
+    const HANGS: Tid = 5;
+    let mut case = Case::new().did(2, 20, asks(1));
+    case.chain.attendance.note_workers([(7, vec![PROCESS, HANGS])].into());
+    case.chain.attendance.accepts(7, 2);
+    let object = Object::Peer { port: 2 };
+    let asleep = SleepSeen { object, since_before: true, ..SleepSeen::outside(0) };
+    case.chain.hung.note((HANGS, HANGS), 0, (Phase::BackendWait, &asleep));
+    case.inode = 7;
+    let back_end = |port| (LeafKind::BackEnd, Object::Peer { port }, None, None, 10);
+    let mut leaves = case.phase(Phase::AcceptQueue, 20).leaves();
+    leaves.sort_unstable_by_key(|leaf| leaf.1);
+    assert_eq!(leaves, [back_end(1), back_end(2)]);
 }
 
 #[test]

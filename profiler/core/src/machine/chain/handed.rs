@@ -41,10 +41,23 @@ impl HandsOn {
         count.handed.saturating_mul(20) >= count.all.saturating_mul(19) && count.all > 0
     }
 
+    /// Whether a process hands its requests to a pool of threads: it has, or it has answered none, and threads of
+    /// a pool hang.
+    pub(super) fn hands_on(&self, histories: &Histories, tgid: Tid) -> bool {
+        let hangs = |tid: &Tid| {
+            histories.get(*tid).is_some_and(|history| history.hangs_in_request && history.is_of_pool())
+        };
+        self.is_usual(tgid)
+            || self.processes.get(&tgid).is_none() && histories.of_process(tgid).iter().any(hangs)
+    }
+
     /// The thread that has a request that nobody has answered, and since when.
     pub(super) fn who_has(&self, histories: &Histories, request: &Request) -> Option<Stretch> {
         let tgid = request.tgid;
-        let of_pool = |tid: &Tid| histories.get(*tid).is_some_and(|history| history.is_of_pool());
+        // Who hangs since before the trace has none that came since.
+        let of_pool = |tid: &Tid| {
+            histories.get(*tid).is_some_and(|history| history.is_of_pool() && !history.hangs_in_request)
+        };
         if !self.is_usual(tgid) || request.stretches.iter().any(|stretch| of_pool(&stretch.tid)) {
             return None;
         }

@@ -41,6 +41,8 @@ pub(in crate::machine) struct History {
     pub is_slot: bool,
     /// It runs an event loop.
     pub is_loop: bool,
+    /// It was seen to hang in a request since before the trace.
+    pub hangs_in_request: bool,
     /// Its process has begun to run another program: who waits for that waits for a child.
     pub is_other_program: bool,
     /// Number of that program among what looks saw.
@@ -81,6 +83,12 @@ impl History {
     pub(super) fn serves(&self) -> bool {
         let is_in_request = || self.segments.back().is_some_and(|last| last.request > 0);
         self.is_slot || !self.is_loop && !self.accepts && is_in_request()
+    }
+
+    /// Whether this is the last that it did, and all that is known.
+    pub(super) fn is_only(&self, did: Did) -> bool {
+        let mut known = self.segments.iter().rev().filter(|segment| segment.did != Did::Unseen);
+        known.next().is_some_and(|last| last.did == did) && known.next().is_none()
     }
 
     /// Whether it may have been there at this moment.

@@ -143,7 +143,7 @@ impl AsleepLooks {
     }
 
     /// The place that has this number.
-    pub(super) fn place(&self, number: u32) -> Option<&PlaceSeen> {
+    pub(in crate::machine) fn place(&self, number: u32) -> Option<&PlaceSeen> {
         self.places.get(&number)
     }
 

@@ -32,7 +32,18 @@ pub(super) fn who_serves(known: Known<'_>, request: &Settling, phase: Phase) -> 
     };
     let dispatchers = among(|history| history.accepts);
     match phase {
-        Phase::PoolWait => (pool(&among), dispatchers),
+        Phase::PoolWait => {
+            let mut serving = pool(&among);
+            // Light mode does not tell who waits to be accepted: other workers that hang would accept as well.
+            if dispatchers.is_empty() && serving.len() == 1 {
+                let listener = known.attendance.listener_of_worker(request.tgid);
+                let workers = listener.map_or(&[][..], |inode| known.attendance.workers(inode));
+                serving.extend(hung(known, workers.iter().copied()));
+                serving.sort_unstable();
+                serving.dedup();
+            }
+            (serving, dispatchers)
+        }
         _ if dispatchers.is_empty() => (vec![request.tid], Vec::new()),
         _ => (dispatchers, Vec::new()),
     }
@@ -58,11 +69,22 @@ fn who_accepts(known: Known<'_>, request: &Settling, of_process: &[Tid]) -> Vec<
     let tgid_of = |tid: Tid| known.histories.get(tid).map(|history| history.tgid);
     let accepts = |tgid: Tid| acceptors.iter().any(|tid| tgid_of(*tid) == Some(tgid));
     let workers = known.attendance.workers(request.inode).iter().copied();
-    let silent = workers.filter(|tgid| tgid_of(*tgid) == Some(*tgid) && !accepts(*tgid));
+    let silent = workers.clone().filter(|tgid| tgid_of(*tgid) == Some(*tgid) && !accepts(*tgid));
     let mut tids: Vec<Tid> = acceptors.iter().copied().chain(silent).collect();
+    tids.extend(hung(known, workers));
     tids.sort_unstable();
     tids.dedup();
     tids
+}
+
+/// Threads that hang since before the trace, and would accept: of processes whose threads serve where they accept.
+fn hung(known: Known<'_>, tgids: impl Iterator<Item = Tid>) -> Vec<Tid> {
+    let is_one = |tid: &Tid, is: IsOne| known.histories.get(*tid).is_some_and(is);
+    let dispatches: IsOne = |history| history.accepts && !history.is_slot;
+    let hangs: IsOne = |history| history.hangs_in_request;
+    let threads = tgids.map(|tgid| known.histories.of_process(tgid));
+    let direct = threads.filter(|tids| !tids.iter().any(|tid| is_one(tid, dispatches)));
+    direct.flatten().copied().filter(|tid| is_one(tid, hangs)).collect()
 }
 
 /// What distinguishes threads of a process.

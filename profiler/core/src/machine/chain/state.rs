@@ -16,6 +16,7 @@ use crate::machine::chain::endpoints::EndpointNames;
 use crate::machine::chain::feed::SleepSeen;
 use crate::machine::chain::handed::HandsOn;
 use crate::machine::chain::history::Histories;
+use crate::machine::chain::hung::HungThreads;
 use crate::machine::chain::known::Known;
 use crate::machine::chain::lasting::LastingConnections;
 use crate::machine::chain::looks::{AsleepLooks, port_of};
@@ -60,6 +61,8 @@ pub(in crate::machine) struct Service {
 pub(in crate::machine) struct Chain {
     /// What threads did.
     pub histories: Histories,
+    /// Who hangs in a request since before the trace.
+    pub hung: HungThreads,
     /// What connections have become.
     lasting: LastingConnections,
     /// What threads that slept for long were in.
@@ -295,6 +298,7 @@ impl Chain {
 
     /// Settles a request. Returns it if more may be known of it later, and `may_wait`.
     fn settle(&mut self, request: Rc<Settling>, may_wait: bool) -> Option<Rc<Settling>> {
+        self.hung.all_slept_on(&mut self.histories, request.end_ns);
         let connections = &self.connections;
         let known = Known {
             histories: &self.histories,
@@ -303,7 +307,7 @@ impl Chain {
             cpus: &self.cpus,
             releases: &self.releases,
             endpoint_of: &|request| self.endpoints.of_request(request),
-            hands_on: &|tgid| self.handed.is_usual(tgid),
+            hands_on: &|tgid| self.handed.hands_on(&self.histories, tgid),
             lasting: &|request, at_ns| self.lasting.at(request, at_ns),
             is_shared: &|connection| connections.get(&connection).is_some_and(|(_, is_shared)| *is_shared),
             over: &|connection| self.own_connections.over(connection),
@@ -371,6 +375,7 @@ impl Chain {
     pub(in crate::machine) const fn evicted(&self) -> u64 {
         self.histories.evicted()
             + self.attendance.evicted()
+            + self.hung.evicted()
             + self.connections.evicted()
             + self.lasting.evicted()
             + self.services.evicted()
@@ -392,6 +397,9 @@ fn line_of(histories: &Histories, attendance: &Attendance, tgid: Tid) -> LineOf 
     let threads = || histories.of_process(tgid).iter().filter_map(|tid| Some((*tid, histories.get(*tid)?)));
     let slots = threads().filter(|(_, history)| history.is_slot).count().max(1);
     let is_handed = threads().any(|(_, history)| history.accepts && !history.is_slot);
-    let listener = threads().find_map(|(tid, _)| attendance.listener_of(tid)).filter(|_| !is_handed);
+    // Who hangs since before accepts nowhere.
+    let of_worker = || attendance.listener_of_worker(tgid);
+    let listener = threads().find_map(|(tid, _)| attendance.listener_of(tid)).or_else(of_worker);
+    let listener = listener.filter(|_| !is_handed);
     LineOf { line: listener.map_or_else(|| tgid.into(), |inode| inode | LISTENER), slots }
 }

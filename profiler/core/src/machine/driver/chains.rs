@@ -167,7 +167,7 @@ impl State {
     }
 
     /// Whether a peer's port is one that the target listens at. It may be another host's.
-    fn is_own_port(&self, object: Object) -> bool {
+    pub(super) fn is_own_port(&self, object: Object) -> bool {
         let Object::Peer { port } = object else { return false };
         self.world.processes.listener_at(port).is_some()
     }
@@ -220,6 +220,9 @@ impl State {
         }
         let known = self.chain.histories.get(found.tid);
         let since_ns = known.map_or(self.watch_start_ns, |known| known.end_ns().max(self.watch_start_ns));
+        if is_open && self.hangs_on(found.tid, until_ns) {
+            return;
+        }
         let Some(length_ns) = until_ns.checked_sub(since_ns) else { return };
         let meaning = meaning::meaning_of(self.view(), found);
         let thread = Thread { tgid: found.tgid, ..Thread::default() };
@@ -280,7 +283,9 @@ impl State {
         // Requests of a loop take turns.
         let serves = |thread: &Thread| if thread.is_loop() { None } else { thread.serving };
         let request = self.runtime.threads.get(seen.tid).and_then(serves).map(|(_, id)| id);
+        let tid = seen.tid;
         self.chain.note_look(seen, at_ns, own_listener, request);
+        self.note_hung(tid);
     }
 
     /// How a look saw a thread held in a sleep, and since when.
@@ -355,15 +360,7 @@ impl State {
             && request == 0
             && !self.is_in_application(slept.tid, (slept.start_ns, end_ns));
         let phase = meant.phase;
-        let object = match slept.on {
-            SleptOn::Client => Object::Client,
-            SleptOn::Socket { port } => Object::Peer { port },
-            SleptOn::Pipe | SleptOn::File | SleptOn::Anonymous => {
-                Object::Descriptor { fd: i32::try_from(slept.argument).unwrap_or(-1) }
-            }
-            _ if is_futex(slept) => Object::Futex { address: slept.argument },
-            _ => Object::Unknown,
-        };
+        let object = object_slept_on(slept);
         // Of other sleeps whoever ran as an interrupt came is none of ours, most likely.
         let waits_for_file_lock = phase == Phase::FileWait && is_file_lock(slept.system_call);
         let waits_for_child = phase == Phase::ChildWait;
@@ -429,7 +426,7 @@ impl State {
 
     /// Light mode: nothing has been heard of a thread before this moment but what a look saw, if one did.
     fn note_since_before(&mut self, tid: Tid, until_ns: u64) {
-        if self.chain.histories.get(tid).is_some() {
+        if self.hangs_on(tid, until_ns) || self.chain.histories.get(tid).is_some() {
             return;
         }
         let own_port = self.chain.looks.last(tid).and_then(AsleepLook::own_port);
@@ -446,6 +443,19 @@ impl State {
         let serving = thread.serving.map(|(_, id)| id);
         let serving = serving.or_else(|| thread.lasted_at(begun_ns).map(|lasted| lasted.request));
         (serving.map_or(0, |id| id.saturating_add(1)), thread.slot.is_some())
+    }
+}
+
+/// What a sleep of light mode, or of a look, waits for.
+pub(super) fn object_slept_on(slept: &Slept) -> Object {
+    match slept.on {
+        SleptOn::Client => Object::Client,
+        SleptOn::Socket { port } => Object::Peer { port },
+        SleptOn::Pipe | SleptOn::File | SleptOn::Anonymous => {
+            Object::Descriptor { fd: i32::try_from(slept.argument).unwrap_or(-1) }
+        }
+        _ if is_futex(slept) => Object::Futex { address: slept.argument },
+        _ => Object::Unknown,
     }
 }
 

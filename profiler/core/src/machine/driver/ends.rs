@@ -99,6 +99,7 @@ impl State {
             }
         }
         self.end_unserved(unserved, end_ns, sink);
+        self.end_hung(end_ns, sink);
         let tids: Vec<Tid> = self.runtime.threads.tids().collect();
         for tid in tids {
             if let Some(mut thread) = self.runtime.threads.remove(tid) {

@@ -30,7 +30,7 @@ mod ending;
 mod gil;
 mod lasting;
 mod message;
-mod seen_asleep;
+pub(super) mod seen_asleep;
 mod slots;
 
 /// Connections followed at once; one more is counted and not followed.
@@ -241,6 +241,9 @@ impl State {
                     self.sleeps(&asleep, (end_ns, true), sink);
                 } else if let Some(asleep) = seen_asleep::seen_asleep(&self.world, &self.chain, open, end_ns)
                 {
+                    if self.hangs_on(open.tid, end_ns) {
+                        continue;
+                    }
                     let phase = sleep::phase(&asleep);
                     let meant = SleepPurpose::new(phase, idle(&asleep, phase));
                     self.note_sleep(&asleep, &meant, end_ns, true);

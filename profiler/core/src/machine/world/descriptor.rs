@@ -180,6 +180,12 @@ impl Descriptors {
         table.iter().flatten().filter(|descriptor| descriptor.connection.is_some()).count() as u64
     }
 
+    /// The same with those of which nothing was seen yet.
+    pub fn clients_at_all(&self, tgid: Tid) -> u64 {
+        let table = self.processes.get(&tgid).map_or(&[][..], |table| table.slots.as_slice());
+        table.iter().flatten().filter(|descriptor| descriptor.class == DescriptorClass::Client).count() as u64
+    }
+
     /// The connection behind a descriptor.
     pub fn connection(&self, tgid: Tid, fd: i32) -> Option<u32> {
         self.get(tgid, fd)?.connection

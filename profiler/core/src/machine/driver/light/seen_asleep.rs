@@ -20,19 +20,25 @@ pub(super) fn seen_asleep(world: &World, chain: &Chain, open: &OpenSlice, end_ns
     if open.system_call.is_some() || has_ended || asleep_ns == 0 {
         return None;
     }
+    let asleep = as_slept(world, look, end_ns)?;
+    Some(Slept { cpu_ns: open.gap.cpu_ns, sequence: open.sequence, ..asleep })
+}
+
+/// The sleep that a look saw, up to `end_ns`. `None`: it is in no call.
+pub(in crate::machine::driver) fn as_slept(world: &World, look: &AsleepLook, end_ns: u64) -> Option<Slept> {
     let system_call = i32::try_from(look.seen.system_call?).ok()?;
     let [argument, ..] = look.seen.arguments;
     Some(Slept {
-        tgid: open.tgid,
-        tid: open.tid,
-        start_ns: since_ns,
+        tgid: look.seen.tgid,
+        tid: look.seen.tid,
+        start_ns: look.seen.since_ns,
         woken_ns: end_ns,
-        cpu_ns: open.gap.cpu_ns,
+        cpu_ns: 0,
         system_call,
         on: slept_on(world, look),
         argument,
         events: 0,
-        sequence: open.sequence,
+        sequence: 0,
         client: 0,
         is_shut: false,
         woken_by: 0,
