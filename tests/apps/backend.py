@@ -1,6 +1,7 @@
 """A small TCP back end on loopback: answers a line holding a number of milliseconds after that time; with a question mark before the
 number by one byte, as PostgreSQL answers whether it encrypts. With a plus sign before the number it takes four times as long from the
-QUICK-th such question on, with an asterisk it computes for that time. Beside it stands a name server: it answers a datagram with such a number.
+QUICK-th such question on, with an asterisk it computes for that time, with an equals sign it answers one such question after the other. Beside
+it stands a name server: it answers a datagram with such a number.
 
 In: `--port` (0: any free one), or `--inherited`: a socket that listens already is its standard input, `--unix PATH`: it listens there. Out: one line
 `listening PORT` or `listening PATH` on standard output, then answers until it is ended.
@@ -15,10 +16,11 @@ import time
 # Questions with a plus sign that are answered quickly.
 QUICK = 150
 PLUS = itertools.count()
+ONE_AT_A_TIME = asyncio.Lock()
 
 
 def seconds_for(line):
-    milliseconds = float(line.lstrip(b"?+*"))
+    milliseconds = float(line.lstrip(b"?+*="))
     slower = 4 if line.startswith(b"+") and next(PLUS) >= QUICK else 1
     return min(milliseconds * slower, 60_000.0) / 1000
 
@@ -34,6 +36,9 @@ async def answer(reader, writer):
         while line := await reader.readline():
             if line.startswith(b"*"):
                 compute(seconds_for(line))
+            elif line.startswith(b"="):
+                async with ONE_AT_A_TIME:
+                    await asyncio.sleep(seconds_for(line))
             else:
                 await asyncio.sleep(seconds_for(line))
             writer.write(b"N" if line.startswith(b"?") else b"done " + line.strip() + b"\n")

@@ -121,6 +121,7 @@ impl Entry {
 mod tests {
     use super::*;
     use crate::model::chain::{Hops, Leaf, LeafTime};
+    use crate::model::independence::Independence;
 
     #[test]
     fn each_leaf_with_an_example_is_an_entry_with_the_name_of_its_endpoint() {
@@ -135,6 +136,7 @@ mod tests {
             victim: None,
             is_shared_connection: false,
             is_collecting: false,
+            measured: Independence::Unknown,
             place: None,
             seen: None,
             waited_at: None,

@@ -295,6 +295,7 @@ mod tests {
             victim: None,
             is_shared_connection: false,
             is_collecting: false,
+            measured: profiler_core::model::independence::Independence::Unknown,
             seen: None,
             waited_at: None,
             example: None,

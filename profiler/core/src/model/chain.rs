@@ -6,6 +6,7 @@
 //! A sleep that a thread of the target ends is a *hop*; what nobody of the target ends is a *leaf*.
 
 use super::computed::{Computed, ComputedAt, is_most};
+use super::independence::Independence;
 use super::waited::{Waited, WaitedAt};
 use super::whereabouts::{LEAST_SAMPLES, Whereabouts};
 use crate::event::Tid;
@@ -298,6 +299,9 @@ pub struct LeafTime {
     pub is_shared_connection: bool,
     /// Of computing: surely more than half of the endpoint's samples were in a collection of garbage.
     pub is_collecting: bool,
+    /// Whether those at it wait for one another, as far as that was measured. See
+    /// [`LeafTime::independence`].
+    pub measured: Independence,
     /// What a look from outside saw of it in the longest sleep that was looked at: its number in
     /// [`Chains::objects`].
     pub seen: Option<u32>,
@@ -325,6 +329,7 @@ impl LeafTime {
             victim: None,
             is_shared_connection: false,
             is_collecting: false,
+            measured: Independence::Unknown,
             seen: None,
             place: None,
             waited_at: None,
@@ -357,6 +362,16 @@ impl LeafTime {
     /// Its waiting through somebody else, in nanoseconds.
     pub fn inflicted_ns(&self) -> u64 {
         if self.is_inflicted() { self.held_ns } else { 0 }
+    }
+
+    /// Whether those who wait there wait for one another: by what it is, or else as measured.
+    pub fn independence(&self) -> Independence {
+        match self.leaf.kind {
+            _ if self.is_serial() || self.is_shared_connection => Independence::Shared,
+            // Each client is one by itself.
+            LeafKind::Client => Independence::Independent,
+            _ => self.measured,
+        }
     }
 
     /// Whether the way, or the leaf, is one object: only one at a time gets on there.

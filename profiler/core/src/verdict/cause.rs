@@ -5,6 +5,7 @@
 use crate::finding::ratio;
 use crate::model::chain::{Chains, Group, Hops, LeafKind, LeafTime, Object, TakenBy, Unreleased};
 use crate::model::chain_group::Level;
+use crate::model::independence::Independence;
 use crate::phase::Phase;
 
 /// A level below is named while one value keeps such a part of the level above: a half.
@@ -47,6 +48,8 @@ pub struct Cause {
     pub prevented_ns: Option<u64>,
     /// Only one at a time gets on there: more slots, threads or processes would wait as well.
     pub is_serial: bool,
+    /// Whether those at it wait for one another.
+    pub independence: Independence,
 }
 
 /// What is measured of a leaf to find the largest.
@@ -103,8 +106,14 @@ impl Cause {
         let rows = || chains.leaves.iter().enumerate().filter(|(_, row)| group.has(&row.leaf));
         let (leaf, first) = rows().max_by_key(|(at, row)| (measure(row), std::cmp::Reverse(*at)))?;
         let measured_ns = sum(chains, &group, measure);
-        let serial = rows().filter(|(_, row)| row.is_serial());
-        let serial_ns = serial.fold(0_u64, |sum, (_, row)| sum.saturating_add(measure(row)));
+        let of_such = |is_such: &dyn Fn(&LeafTime) -> bool| {
+            let such = rows().filter(|(_, row)| is_such(row));
+            such.fold(0_u64, |sum, (_, row)| sum.saturating_add(measure(row)))
+        };
+        let is_most = |part_ns: u64| part_ns.saturating_mul(PART_MIN) >= measured_ns;
+        let is_serial = is_most(of_such(&LeafTime::is_serial));
+        let [independent_ns, shared_ns] = [Independence::Independent, Independence::Shared]
+            .map(|wanted| of_such(&|row| !row.is_serial() && row.independence() == wanted));
         let most = |of: &dyn Fn(&LeafTime) -> Option<u32>| {
             let with = rows().filter_map(|(_, row)| Some((of(row)?, measure(row))));
             most_of(with, measured_ns)
@@ -133,7 +142,15 @@ impl Cause {
             held_ns: sum(chains, &group, |row| row.held_ns),
             inflicted_ns: sum(chains, &group, LeafTime::inflicted_ns),
             prevented_ns: prevented_ns(chains, &named),
-            is_serial: serial_ns.saturating_mul(PART_MIN) >= measured_ns,
+            is_serial,
+            independence: match () {
+                () if is_serial || shared_ns > 0 && is_most(shared_ns) => Independence::Shared,
+                // Where some of them wait for one another, the rest may yet.
+                () if shared_ns == 0 && independent_ns > 0 && is_most(independent_ns) => {
+                    Independence::Independent
+                }
+                () => Independence::Unknown,
+            },
         })
     }
 

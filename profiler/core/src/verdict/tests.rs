@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::chain::{Chains, Group, GroupPrevented, Hops, Leaf, LeafTime, Object, TakenBy};
 use crate::model::chain_group::Level;
+use crate::model::independence::Independence;
 use crate::phase::Phase;
 
 const SECOND: u64 = 1_000_000_000;
@@ -20,6 +21,7 @@ fn row(leaf: Leaf, hops: &[Phase], held_ns: u64) -> LeafTime {
         victim: Some(1),
         is_shared_connection: false,
         is_collecting: false,
+        measured: Independence::Unknown,
         seen: None,
         waited_at: None,
         place: None,

@@ -113,6 +113,11 @@ view! {
         longest_ns: u64 = time.longest_ns,
         /// The way or the leaf is one object, where only one at a time gets on.
         is_serial: bool = time.is_serial(),
+        /// Whether those at it wait for one another: independent (each waits as long, however many do),
+        /// shared (one object, or longer the more there are), unknown (not seen with few and with many, or it
+        /// does not show).
+        #[cfg_attr(test, schemars(extend("examples" = profiler_core::model::independence::Independence::ALL.map(profiler_core::model::independence::Independence::name))))]
+        independence: &'static str = time.independence().name(),
         /// Several processes waited for it on one and the same connection.
         is_shared_connection: bool = time.is_shared_connection,
         /// Of computing: surely more than half of the endpoint's samples were in a collection of garbage.

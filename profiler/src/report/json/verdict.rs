@@ -62,6 +62,9 @@ view! {
         path: Vec<&'static str> = cause.map_or_else(Vec::new, |cause| cause.path.iter().map(Phase::name).collect()),
         /// Only one at a time gets on there: more workers or threads would wait as well.
         is_serial: bool = cause.is_some_and(|cause| cause.is_serial),
+        /// Whether those at it wait for one another: independent, shared or unknown, as in chains.
+        #[cfg_attr(test, schemars(extend("examples" = profiler_core::model::independence::Independence::ALL.map(profiler_core::model::independence::Independence::name))))]
+        independence: &'static str = cause.map(|cause| cause.independence).unwrap_or_default().name(),
         /// Part of all slots (workers, threads) that requests at it keep, on average under load.
         /// It is said where others wait for a free one; null: they do not, or it is not known.
         held_slots_ratio: Option<f64> =

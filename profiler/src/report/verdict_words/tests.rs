@@ -24,6 +24,7 @@ fn time(leaf: Leaf, way: &[Phase]) -> LeafTime {
         victim: Some(1),
         is_shared_connection: false,
         is_collecting: false,
+        measured: profiler_core::model::independence::Independence::Unknown,
         seen: None,
         waited_at: None,
         place: None,

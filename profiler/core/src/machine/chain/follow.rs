@@ -15,6 +15,7 @@ use crate::event::Tid;
 use crate::fact::asleep::LOOKED_AT_NS;
 use crate::machine::chain::blockers::{Blockers, blockers};
 use crate::machine::chain::history::SegmentPart;
+use crate::machine::chain::independence::OutsideWait;
 use crate::machine::chain::known::Known;
 use crate::machine::chain::leaves::{ChainStep, LeafNote, Leaves};
 use crate::machine::chain::looks::AsleepLook;
@@ -49,10 +50,17 @@ pub(super) struct Follower<'a> {
     /// Some thread is silent that may tell more later.
     pub is_incomplete: bool,
     pub leaves: Leaves,
+    /// The request's own waits for something outside.
+    pub outside: Vec<OutsideWait>,
+    /// The request's own sleep that is followed: a wait for whatever its leaf is.
+    own_sleep: Option<OwnSleep>,
 }
 
 /// An interval of time.
 type Interval = (u64, u64);
+
+/// A sleep of the request's own: when, and whether it is known from its beginning to its end.
+type OwnSleep = (Interval, bool);
 
 impl<'a> Follower<'a> {
     pub(in crate::machine) fn new(known: Known<'a>) -> Self {
@@ -67,6 +75,8 @@ impl<'a> Follower<'a> {
             guesses: 0,
             is_incomplete: false,
             leaves: Leaves::default(),
+            outside: Vec::new(),
+            own_sleep: None,
         }
     }
 
@@ -83,8 +93,19 @@ impl<'a> Follower<'a> {
                 Did::Slept(sleep) => self.top = sleep.phase,
                 _ => continue,
             }
-            self.part((history.tgid, tid), part, part.length_ns(), Hops::default());
+            self.own_part((history.tgid, tid), part);
         }
+    }
+
+    fn own_part(&mut self, of: (Tid, Tid), part: SegmentPart<'a>) {
+        if let Did::Slept(sleep) = part.segment.did {
+            let is_all = (part.from_ns, part.until_ns) == (part.segment.start_ns, part.segment.end_ns);
+            let is_whole =
+                is_all && !sleep.since_before && !matches!(sleep.end, SleepEnd::Open | SleepEnd::Limit);
+            self.own_sleep = Some(((part.from_ns, part.until_ns), is_whole));
+        }
+        self.part(of, part, part.length_ns(), Hops::default());
+        self.own_sleep = None;
     }
 
     /// A request was on this thread, as far as is known of one that was not answered: its phases do not have
@@ -93,7 +114,7 @@ impl<'a> Follower<'a> {
         (self.top, self.own) = (Phase::Unexplained, request.saturating_add(1));
         let Some(history) = self.known.histories.get(tid) else { return };
         for part in history.within(from_ns, until_ns) {
-            self.part((history.tgid, tid), part, part.length_ns(), Hops::default());
+            self.own_part((history.tgid, tid), part);
         }
     }
 
@@ -386,6 +407,10 @@ impl<'a> Follower<'a> {
     }
 
     fn noted(&mut self, leaf: Leaf, ns: u64, hops: Hops, note: LeafNote) {
+        if let Some(((start_ns, end_ns), is_whole)) = self.own_sleep.filter(|_| hops.is_empty()) {
+            let Leaf { kind, object, .. } = leaf;
+            self.outside.push(OutsideWait { kind, object, start_ns, end_ns, is_whole });
+        }
         self.leaves.add((self.top, leaf, hops), ns, &self.steps, note);
     }
 

@@ -5,6 +5,7 @@
 //! holds whatever is missing: what was not followed is a leaf of its own.
 
 use crate::machine::chain::follow::{Follower, by_phase, ran};
+use crate::machine::chain::independence::OutsideWait;
 use crate::machine::chain::known::Known;
 use crate::machine::chain::leaves::{LeafKey, LeafShare};
 use crate::machine::chain::service::{handed_to, unserved, who_serves};
@@ -19,6 +20,8 @@ use crate::phase::{Phase, Phases};
 #[derive(Debug, Default)]
 pub(in crate::machine) struct Settled {
     pub shares: Vec<(LeafKey, LeafShare)>,
+    /// Its own waits for something outside.
+    pub outside: Vec<OutsideWait>,
     /// Some thread is silent that may tell more later.
     pub is_incomplete: bool,
 }
@@ -37,6 +40,7 @@ pub(super) fn settle(known: Known<'_>, request: &Settling) -> Settled {
         follower.handed_to((accepted_ns, request.end_ns), &handed_to(known, request));
     }
     let is_incomplete = follower.is_incomplete;
+    let outside = std::mem::take(&mut follower.outside);
     let mut followed = follower.leaves.into_sorted();
     let mut shares = Vec::new();
     for (phase, ns) in explain(request, &followed).iter() {
@@ -45,7 +49,7 @@ pub(super) fn settle(known: Known<'_>, request: &Settling) -> Settled {
         of_phase.retain(|((of, _, _), _)| *of == phase);
         fit(request, (phase, ns), of_phase, &mut shares);
     }
-    Settled { shares, is_incomplete }
+    Settled { shares, outside, is_incomplete }
 }
 
 /// Leaves of time in a phase of which nothing more is known. `like`: the endpoint that it is of; its back

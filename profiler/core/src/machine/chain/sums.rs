@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 use crate::bounded::BoundedMap;
 use crate::event::Tid;
 use crate::machine::chain::follow::{by_phase, ran};
+use crate::machine::chain::independence::OutsideWaits;
 use crate::machine::chain::leaves::{ChainStep, LeafShare};
 use crate::machine::chain::prevented;
 use crate::machine::chain::replay::{LineOf, Lines};
@@ -18,6 +19,7 @@ use crate::machine::chain::short_requests::{ShortRequests, ShortSum};
 use crate::model::chain::{
     ChainExample, Chains, ExampleHop, Hops, Leaf, LeafKind, LeafTime, Object, RequestWait,
 };
+use crate::model::independence::Independence;
 use crate::model::request::Request;
 use crate::phase::Phase;
 
@@ -139,6 +141,7 @@ pub(in crate::machine) struct Sums {
     /// Requests by endpoint.
     requests: FxHashMap<u32, u64>,
     lines: Lines,
+    outside: OutsideWaits,
     /// Requests without a wait that is followed, by endpoint.
     short: Vec<ShortRequests>,
 }
@@ -229,6 +232,7 @@ impl Sums {
         let in_service = in_service.map(|((_, leaf, _), share)| (*leaf, share.ns));
         let service_ns = total_ns.saturating_sub(to_be_served_ns(&request.phases));
         self.lines.add(request.tgid, request.start_ns, service_ns, in_service);
+        self.outside.add((request.endpoint, request.start_ns, request.end_ns), &settled.outside);
         self.note_longest(request, total_ns, &settled);
         let mut by_leaf: FxHashMap<Leaf, u64> = FxHashMap::default();
         for ((_, leaf, hops), share) in settled.shares {
@@ -329,7 +333,9 @@ impl Sums {
                 *longest = Some(one);
             }
         }
+        let measured = self.outside.measured();
         let shown = |Row { time, longest, seen, place, waited_at, victim }: Row| LeafTime {
+            measured: measured.of(&time.leaf),
             victim: Some(victim.1).filter(|endpoint| *endpoint > 0 && victim.0 >= time.held_ns / 2),
             example: longest.map(|one| example(one, endpoint_of, name_of)),
             seen: seen.map(|(_, number)| number),
@@ -398,6 +404,7 @@ impl LeafTime {
             longest_ns: 0,
             is_shared_connection: false,
             is_collecting: false,
+            measured: Independence::Unknown,
             victim: None,
             seen: None,
             place: None,
