@@ -19,6 +19,7 @@ mod keep_alive_race;
 pub mod leaf;
 pub mod load;
 pub mod outlook;
+mod price;
 mod server_errors;
 pub mod threshold;
 mod words;
@@ -33,12 +34,13 @@ pub(crate) mod fixture;
 use crate::fact::Attached;
 use crate::model::Snapshot;
 use crate::model::chain::LeafTime;
-use crate::server::advice::{Advice, Change, Move, Sizes, act, say};
+use crate::server::advice::{Advice, act};
 use crate::server::{self, site::Site};
 use basis::{Basis, NextStep, Outcome, Undecided};
 use outlook::Outlook;
+pub(crate) use price::priced;
 pub use threshold::Thresholds;
-pub(crate) use words::ratio;
+pub(crate) use words::{ratio, request_seconds};
 
 /// A rule's answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,7 +90,8 @@ pub struct Finding {
     pub answer: Answer,
     /// One sentence for a tired person, with its numbers.
     pub sentence: String,
-    /// Request-seconds that it cost, in nanoseconds.
+    /// Request-seconds that would not have been without it, in nanoseconds; where that was not replayed, those
+    /// that were spent at it.
     pub cost_ns: u64,
     /// What the verdict rests on.
     pub evidence: Vec<Evidence>,
@@ -352,30 +355,6 @@ fn loss_remark(lost_ratio: f64) -> String {
     } else {
         " (with an incomplete recording)".to_owned()
     }
-}
-
-/// The same within what there is, and with what it costs.
-pub(crate) fn priced(advice: Advice, snapshot: &Snapshot) -> Advice {
-    with_price(within_cores(advice, snapshot), snapshot)
-}
-
-/// The same without what is at its limit already: as many processes as there are cores.
-fn within_cores(advice: Advice, snapshot: &Snapshot) -> Advice {
-    let cores = u64::from(snapshot.session.cpu_count);
-    let faster = || act("make what computes faster").because("there are as many processes as cores").into();
-    if cores == 0 { advice } else { advice.within_cores(cores).unwrap_or_else(faster) }
-}
-
-/// The same with what a further process takes, where it says to have more of them and that was measured.
-fn with_price(advice: Advice, snapshot: &Snapshot) -> Advice {
-    let more = Move::up(Sizes::Processes);
-    let is_raise = |change: &&Change| change.moves() == Some(more);
-    let workers = || snapshot.capacity.workers.iter();
-    let each_bytes = workers().filter_map(|worker| worker.memory?.proportional_bytes).max();
-    let (Some(bytes), true) = (each_bytes, advice.changes().iter().any(is_raise)) else { return advice };
-    let price = format!("each further process takes some {:.0} MB of memory (PSS)", bytes as f64 / 1e6);
-    // It goes where what it is the price of goes.
-    advice.then(say(price).more(Sizes::Processes))
 }
 
 /// The step that the numbers themselves suggest, and the setting to change for this server.

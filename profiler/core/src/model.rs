@@ -23,6 +23,7 @@ pub mod latency;
 pub mod lengths;
 pub mod life;
 pub mod losses;
+pub mod more_slots;
 pub mod now;
 pub mod over_time;
 pub mod path_shape;

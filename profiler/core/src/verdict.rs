@@ -199,7 +199,10 @@ fn accused(basis: &Basis<'_>, findings: &[Finding], verdict: &Verdict) -> Vec<Ac
     let mut all: Vec<Accused> = Vec::new();
     for cause in verdict.causes.iter().chain(&others) {
         let Some(rule) = cause.time(&basis.snapshot.chains).and_then(leaf::rule_of) else { continue };
-        if all.iter().any(|one| one.id == rule.id) {
+        // Two things that one rule is about have one finding, with what to do about each.
+        if let Some(one) = all.iter_mut().find(|one| one.id == rule.id) {
+            let first = std::mem::take(&mut one.advice);
+            one.advice = first.joined_by(advice::of_cause(basis, cause));
             continue;
         }
         all.push(Accused {

@@ -25,8 +25,10 @@ pub(super) mod slow_file;
 pub(super) mod spinning_thread;
 pub(super) mod stood_still;
 
+use std::collections::BTreeMap;
+
 use super::basis::{self, Basis, Undecided};
-use super::words::{duration, name, percent, ratio, request_seconds};
+use super::words::{duration, name, percent, ratio};
 use super::{Answer, Evidence, Finding, Judge, RULES, Rule};
 use crate::model::chain::{LeafKind, LeafTime, TakenBy};
 use crate::phase::Phase;
@@ -67,9 +69,18 @@ pub(crate) struct Accused {
 
 /// What the rules over leaves say.
 pub(crate) fn findings(basis: &Basis<'_>, accused: &[Accused]) -> Vec<Finding> {
-    let rules = RULES.iter().filter(|rule| matches!(rule.judge, Judge::Leaves(_)));
-    let of = |rule: &&'static Rule| accused.iter().find(|accused| accused.id == rule.id);
-    rules.map(|rule| finding(basis, rule, of(&rule))).collect()
+    let mut leaves: BTreeMap<&str, Vec<&LeafTime>> = BTreeMap::new();
+    for row in &basis.snapshot.chains.leaves {
+        if let Some(rule) = rule_of(row) {
+            leaves.entry(rule.id).or_default().push(row);
+        }
+    }
+    let of = |rule: &Rule| {
+        let accused = accused.iter().find(|accused| accused.id == rule.id);
+        let its_leaves = leaves.get(rule.id).map_or(&[][..], Vec::as_slice);
+        finding(basis, rule, its_leaves, accused)
+    };
+    RULES.iter().filter(|rule| matches!(rule.judge, Judge::Leaves(_))).map(of).collect()
 }
 
 /// What a rule's leaves come to.
@@ -77,17 +88,14 @@ struct Sums {
     held_ns: u64,
     inflicted_ns: u64,
     /// By what it is accused of.
-    cost_ns: u64,
+    waited_ns: u64,
     /// The most that one request has of it.
     longest_ns: u64,
     exemplars: Vec<u64>,
 }
 
 impl Sums {
-    fn of(basis: &Basis<'_>, rule: &Rule, measure: fn(&LeafTime) -> u64) -> Self {
-        let leaves = &basis.snapshot.chains.leaves;
-        let is_its = |row: &&LeafTime| rule_of(row).is_some_and(|its| its.id == rule.id);
-        let its_leaves: Vec<&LeafTime> = leaves.iter().filter(is_its).collect();
+    fn of(its_leaves: &[&LeafTime], measure: fn(&LeafTime) -> u64) -> Self {
         let rows = || its_leaves.iter().copied();
         let examples = rows().filter_map(|row| row.example.as_ref());
         let mut exemplars: Vec<(u64, u64)> = examples.map(|one| (one.wait_ns, one.request)).collect();
@@ -96,15 +104,15 @@ impl Sums {
         Self {
             held_ns: rows().fold(0, |sum, row| sum.saturating_add(row.held_ns)),
             inflicted_ns: rows().fold(0, |sum, row| sum.saturating_add(row.inflicted_ns())),
-            cost_ns: rows().fold(0, |sum, row| sum.saturating_add(measure(row))),
+            waited_ns: rows().fold(0, |sum, row| sum.saturating_add(measure(row))),
             longest_ns: rows().filter(|row| measure(row) > 0).map(|row| row.longest_ns).max().unwrap_or(0),
             exemplars: exemplars.into_iter().take(EXEMPLARS).map(|(_, id)| id).collect(),
         }
     }
 }
 
-fn finding(basis: &Basis<'_>, rule: &Rule, accused: Option<&Accused>) -> Finding {
-    let sums = Sums::of(basis, rule, accused.map_or(LeafTime::inflicted_ns, |accused| accused.measure));
+fn finding(basis: &Basis<'_>, rule: &Rule, its_leaves: &[&LeafTime], accused: Option<&Accused>) -> Finding {
+    let sums = Sums::of(its_leaves, accused.map_or(LeafTime::inflicted_ns, |accused| accused.measure));
     let held = ratio(sums.held_ns, basis.snapshot.chains.request_ns);
     let mut finding = Finding {
         id: rule.id,
@@ -140,11 +148,11 @@ fn accuse(basis: &Basis<'_>, rule: &Rule, (accused, sums): (&Accused, &Sums), fi
     let whole_ns = basis.snapshot.chains.request_ns;
     let endpoint = basis.snapshot.chains.endpoint(accused.endpoint);
     finding.answer = Answer::Present;
-    finding.cost_ns = sums.cost_ns;
+    // One figure stands beside it: what would not have been without it.
+    finding.cost_ns = accused.prevented_ns.unwrap_or(sums.waited_ns).min(whole_ns);
     finding.sentence = format!(
-        "Requests waited {} of their time ({}, up to {}) because {}{}",
-        percent(ratio(sums.cost_ns, whole_ns)),
-        request_seconds(sums.cost_ns),
+        "Requests waited {} of their time (up to {}) because {}{}",
+        percent(ratio(sums.waited_ns, whole_ns)),
         duration(sums.longest_ns),
         rule.title,
         endpoint.map_or_else(String::new, |at| format!(", in {}", named(at))),
@@ -152,9 +160,6 @@ fn accuse(basis: &Basis<'_>, rule: &Rule, (accused, sums): (&Accused, &Sums), fi
     super::remark_losses(basis, finding);
     finding.sentence.push('.');
     finding.evidence.push(accused.decided.clone());
-    if let Some(prevented_ns) = accused.prevented_ns {
-        finding.evidence.push(basis::explains("prevented_seconds", prevented_ns as f64 / 1e9));
-    }
     finding.advise(accused.advice.clone());
 }
 

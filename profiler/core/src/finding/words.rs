@@ -21,7 +21,7 @@ pub(super) fn duration(duration_ns: u64) -> String {
 }
 
 /// A sum over requests, always in seconds.
-pub(super) fn request_seconds(duration_ns: u64) -> String {
+pub(crate) fn request_seconds(duration_ns: u64) -> String {
     let number = seconds(duration_ns);
     let plural = if number == "1" { "" } else { "s" };
     format!("{number} request-second{plural}")

@@ -7,6 +7,7 @@
 
 use super::computed::{Computed, ComputedAt, is_most};
 use super::independence::Independence;
+use super::more_slots::MoreSlots;
 use super::waited::{Waited, WaitedAt};
 use super::whereabouts::{LEAST_SAMPLES, Whereabouts};
 use crate::event::Tid;
@@ -432,6 +433,8 @@ pub struct Chains {
     pub groups: Vec<GroupPrevented>,
     /// Request time that would not have been without all listed leaves of waiting together.
     pub prevented_together_ns: Option<u64>,
+    /// What more slots would have prevented.
+    pub more_slots: MoreSlots,
     /// What looks from outside saw, as leaves number it. Hostile input.
     pub objects: Vec<ObjectSeen>,
     /// Places in Python that leaves and hops name, ascending by their numbers. Hostile input.

@@ -13,7 +13,7 @@ mod step;
 
 use std::fmt;
 
-pub use setting::{Change, Direction, Limit, Move, Scope, Setting, Sizes};
+pub use setting::{Change, Direction, Limit, Move, Number, Scope, Setting, Sizes, TakesEffect};
 pub use step::{Alternative, Arrangement, Part, Step, act, lower, raise, say, use_option};
 
 /// What to do: the first step first.
@@ -62,7 +62,7 @@ impl Advice {
     }
 
     /// This advice with the number to which each setting is raised, where `number` gives one.
-    pub fn raised_to(mut self, number: impl Fn(&Change) -> Option<u64>) -> Self {
+    pub fn raised_to(mut self, number: impl Fn(&Change) -> Option<Number>) -> Self {
         self.steps.iter_mut().for_each(|step| step.raise_to(&number));
         self
     }
@@ -75,6 +75,36 @@ impl Advice {
             self.steps.insert(last + 1, say(caveat).into());
         }
         self
+    }
+
+    /// This advice, whose changes say what they take.
+    pub fn costing(mut self, costs: impl Fn(&Change) -> Vec<String>) -> Self {
+        self.steps.iter_mut().flat_map(Step::changes_mut).for_each(|change| change.costs = costs(change));
+        self
+    }
+
+    /// This advice with a further sentence behind the first step that makes such a change; without one, as it
+    /// is.
+    pub fn with_note(mut self, note: impl Into<String>, is_meant: impl Fn(&Change) -> bool) -> Self {
+        if let Some(place) = self.steps.iter().position(|step| step.changes().any(&is_meant)) {
+            self.steps.insert(place + 1, say(note).into());
+        }
+        self
+    }
+
+    /// This advice with those steps of another piece that it does not have.
+    pub fn joined_by(mut self, other: Self) -> Self {
+        for step in other.steps {
+            if !self.steps.contains(&step) {
+                self.steps.push(step);
+            }
+        }
+        self
+    }
+
+    /// This advice without changes that do not help; `None`: nothing that says what to change is left.
+    pub fn without_changes(&self, is_useless: impl Fn(&Change) -> bool) -> Option<Self> {
+        self.without_parts(&|part: &Part| part.has_change(&is_useless))
     }
 
     /// What to do first, without its reason: `Raise --threads (now 4)`; empty where no step says what to do.

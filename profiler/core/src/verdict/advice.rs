@@ -4,11 +4,14 @@
 //! slots are advised only where each more waits for itself: never where the way is one object, and never
 //! where that is not known.
 
-use super::{Cause, Pattern, Verdict, slots};
+use super::waiting::inflicted_ns;
+use super::{Cause, Pattern, Verdict, sized, slots};
+use crate::fact::asleep::ObjectSeen;
 use crate::finding::basis::Basis;
 use crate::finding::load::{CpuShort, cpu_short, host_share};
 use crate::finding::{Answer, Finding, leaf, priced, ratio};
-use crate::model::chain::{Held, LeafKind, TakenBy, Unreleased};
+use crate::model::chain::{Held, LeafKind, LeafTime, TakenBy, Unreleased};
+use crate::model::independence::Independence;
 use crate::phase::Phase;
 use crate::server::advice::common::raise_cpu_limit;
 use crate::server::advice::{Advice, Move, Sizes, act, say};
@@ -61,6 +64,7 @@ pub(super) fn of_cause(basis: &Basis<'_>, cause: &Cause) -> Advice {
     let special = match rule.id {
         _ if time.is_collecting => Some(fewer_collections()),
         "back-end" if time.is_shared_connection => Some(each_its_connection()),
+        "back-end" | "full-pipe" | "file-lock" if asked.is_other_end_stopped() => Some(resume()),
         "cpu-bound" => Some(asked.computing()),
         "cpu-taken" => Some(asked.cpu_taken(time.leaf.taken_by)),
         "gil-contention" if cpu_short(basis) == CpuShort::Cores => Some(asked.cores_short()),
@@ -70,14 +74,25 @@ pub(super) fn of_cause(basis: &Basis<'_>, cause: &Cause) -> Advice {
         }
         "lock-not-released" => not_released(time.leaf.unreleased),
         "loop-blocked" if cause.kind.is_computing() => asked.of_server("loop-blocked/computing"),
-        "sleeping" if asked.is_for_slots() => slots::more(basis),
-        "slow-file" if asked.is_heartbeat(time.leaf.system_call) => asked.of_server("slow-file/heartbeat"),
+        "slow-file" if asked.is_heartbeat(time) => asked.of_server("slow-file/heartbeat"),
         "slow-file" if cause.kind == LeafKind::PageFault => Some(in_memory()),
+        "back-end" | "name-lookups" | "child-process" | "slow-file" | "sleeping"
+            if asked.is_independent() =>
+        {
+            slots::more(basis).map(|more| more.followed_by((rule.advice)()))
+        }
         "stood-still" => stood_still(cause.kind, time.leaf.held),
         _ => None,
     };
-    let advice = special.or_else(|| asked.of_server(rule.id)).unwrap_or_else(|| asked.usual(rule.advice));
-    priced(asked.without_more(advice), basis.snapshot)
+    let usual = || asked.usual(rule.advice);
+    let advice = special.or_else(|| asked.of_server(rule.id)).unwrap_or_else(usual);
+    let advice = asked.without_more(advice);
+    let advice = if cause.is_for_slots() {
+        sized::with_numbers(basis, advice, inflicted_ns(&basis.snapshot.chains)).unwrap_or_else(usual)
+    } else {
+        advice
+    };
+    priced(advice, basis.snapshot)
 }
 
 struct Asked<'a> {
@@ -98,12 +113,31 @@ impl Asked<'_> {
         if cause.kind == LeafKind::Sleep && cause.is_serial {
             return act("sleep outside of what others wait for").or(act("sleep for less time")).into();
         }
-        if self.is_for_slots() && is_answered_elsewhere(cause.kind) {
-            return advice().then(say(
-                "more workers or threads help only if it answers as fast when more ask at once, which was not measured",
-            ));
+        if !self.is_for_slots() {
+            return advice();
         }
-        advice()
+        let whether_more_help = match (cause.kind, cause.independence) {
+            (_, Independence::Independent) => return advice(),
+            (LeafKind::Sleep, Independence::Shared) => {
+                "more workers or threads would wait as well: these sleeps are longer, the more there are at once"
+            }
+            (LeafKind::Sleep, Independence::Unknown) => {
+                "more workers or threads help only if these sleeps do not wait for one another, which was not measured"
+            }
+            (kind, _) if !is_answered_elsewhere(kind) => return advice(),
+            (_, Independence::Shared) => {
+                "more workers or threads would wait as well: it takes longer, the more ask at once"
+            }
+            (_, Independence::Unknown) => {
+                "more workers or threads help only if it answers as fast when more ask at once, which was not measured"
+            }
+        };
+        advice().then(say(whether_more_help))
+    }
+
+    /// The same, and each was seen to take as long however many there were.
+    fn is_independent(&self) -> bool {
+        self.is_for_slots() && self.cause.independence == Independence::Independent
     }
 
     /// Whether requests wait for a free slot, and each slot waits for itself.
@@ -129,9 +163,21 @@ impl Asked<'_> {
         advice.without(only_waits).unwrap_or_else(faster)
     }
 
-    /// Whether the server itself sets a file's times, for no request.
-    fn is_heartbeat(&self, system_call: i32) -> bool {
-        self.cause.endpoint == Some(0) && system_call == UTIMENSAT
+    /// Whether whoever was seen at the other end was stopped, or traced and stopped.
+    fn is_other_end_stopped(&self) -> bool {
+        let seen = self.cause.seen.and_then(|number| self.basis.snapshot.chains.objects.get(number as usize));
+        let processes = seen.map_or(&[][..], ObjectSeen::processes);
+        !processes.is_empty() && processes.iter().all(|process| matches!(process.state, Some('T' | 't')))
+    }
+
+    /// Whether the server itself sets a file's times, for no request: the file is one that nobody else can
+    /// open, as far as it was seen.
+    fn is_heartbeat(&self, time: &LeafTime) -> bool {
+        let is_its = match self.basis.snapshot.chains.seen(time) {
+            Some(ObjectSeen::File(file)) => file.is_deleted,
+            _ => true,
+        };
+        self.cause.endpoint == Some(0) && time.leaf.system_call == UTIMENSAT && is_its
     }
 
     /// Whether threads that accept for others wait for clients to close: more slots would not help.
@@ -199,6 +245,13 @@ impl Asked<'_> {
 /// Whether somebody answers: whether more could ask at once is not known.
 const fn is_answered_elsewhere(kind: LeafKind) -> bool {
     matches!(kind, LeafKind::BackEnd | LeafKind::NameServer | LeafKind::Child | LeafKind::File)
+}
+
+/// A process that is stopped answers nobody.
+fn resume() -> Advice {
+    act("let the process at the other end go on (kill -CONT, or end what traces it)")
+        .also(act("see who stopped it"))
+        .into()
 }
 
 /// What was opened before a fork is one connection: answers go to whichever process reads first.

@@ -8,7 +8,7 @@ use crate::fact::{CgroupCpu, ListenerWakes};
 use crate::finding::fixture::{SECOND, Scene};
 use crate::finding::leaf::is_of_leaves;
 use crate::finding::threshold::VERDICT;
-use crate::finding::{Answer, RULES, SENTENCE_MAX_CHARS, Thresholds, leaf};
+use crate::finding::{Answer, Finding, RULES, SENTENCE_MAX_CHARS, Thresholds, leaf};
 use crate::model::chain::{Chains, Hops, Leaf, LeafKind, LeafTime, TakenBy};
 use crate::model::event_loop::{EventLoop, Holder, LongHolds};
 use crate::model::life::Life;
@@ -266,8 +266,9 @@ proptest! {
         }
         // No second is told twice.
         let told_ns = findings.iter().filter(|finding| is_of_leaves(finding.id));
-        let told_ns = told_ns.fold(0_u64, |sum, finding| sum.saturating_add(finding.cost_ns));
-        prop_assert!(told_ns <= snapshot.chains.request_ns, "{told_ns}");
+        let held = |finding: &Finding| finding.evidence.iter().find(|one| one.name == "held_seconds").map(|one| one.value);
+        let told: f64 = told_ns.filter_map(held).sum();
+        prop_assert!(told <= snapshot.chains.request_ns as f64 / 1e9 + 1e-6, "{told}");
         let verdict = of(&snapshot, &findings);
         let is_healthy = findings.iter().any(|one| one.id == "healthy" && one.answer == Answer::Present);
         prop_assert!(!is_healthy || !verdict.pattern.is_wrong(), "{verdict:?}");

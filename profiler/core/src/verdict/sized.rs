@@ -1,16 +1,17 @@
-//! To what number advice raises threads or workers, where the load shows it.
+//! To what number advice raises threads or workers, and whether that would have prevented anything.
 //!
-//! In: a [`Basis`], the advice on a finding. Out: the same advice with numbers to set, and with what more
-//! threads may make worse. With these numbers hardly a request would wait for a slot, if as many were asked
-//! for at once as were busy or waited for in this window. Where each process has a queue of its own, one in a
-//! hundred may find all slots of its process busy.
+//! In: a [`Basis`] with its replay of more slots, the advice on a cause. Out: the same advice with numbers to
+//! set, what they would have prevented, and what more threads may make worse; without what would not have
+//! helped. A number is the smallest that prevents most of what any number does, as far as the CPU allows.
+//! Where each process has a queue of its own, one request in a hundred may find all slots of its process busy.
 
 use crate::finding::basis::{Basis, served_ns, sum, waited_ns};
 use crate::finding::load::{busiest_process_cpu, server_cpu_ns};
-use crate::finding::ratio;
+use crate::finding::{ratio, request_seconds};
+use crate::model::more_slots::MoreSlots;
 use crate::phase::Phase;
-use crate::server::advice::{Advice, Change, Direction, Sizes};
-use crate::server::queueing::{all_busy, waiting};
+use crate::server::advice::{Advice, Change, Direction, Number, Sizes};
+use crate::server::queueing::all_busy;
 
 /// So many times the present number at most: what more of them would do cannot be known from this load.
 const MOST_TIMES: u64 = 4;
@@ -26,40 +27,71 @@ const COMPUTING_TAKES_LONGER: &str =
 const COMPUTING_MIN_RATIO: f64 = 0.1;
 /// So many requests may find all slots of their process busy that p99 does not see them.
 const ALL_BUSY_MAX_RATIO: f64 = 0.01;
+/// What prevents such a part of what any number does prevents most of it.
+const MOST_RATIO: f64 = 0.9;
+/// The replay tells of what was waited, if it has such a part of it. What holds slots beside requests is in
+/// no line.
+const REPLAYED_MIN_RATIO: f64 = 0.5;
 
-/// The advice with the numbers that the load shows.
-pub(super) fn with_numbers(basis: &Basis<'_>, advice: Advice) -> Advice {
-    let Some(load) = Load::of(basis) else { return advice };
-    let advice = advice.raised_to(|change| load.number(change));
+/// The advice with the numbers that the load shows, without changes that would have prevented next to
+/// nothing. `inflicted_ns`: all waiting through somebody else. `None`: nothing that says what to change is
+/// left.
+pub(super) fn with_numbers(basis: &Basis<'_>, advice: Advice, inflicted_ns: u64) -> Option<Advice> {
+    let Some(load) = Load::of(basis, inflicted_ns) else { return Some(advice) };
+    let is_useless = |change: &Change| load.size(change) == Size::Useless;
+    let advice = advice.without_changes(is_useless)?.raised_to(|change| match load.size(change) {
+        Size::To(number) => Some(number),
+        Size::Unknown | Size::Useless => None,
+    });
+    let prevented_ns = advice.changes().into_iter().find_map(|change| change.prevented_ns);
+    let advice = match prevented_ns {
+        Some(prevented_ns) => advice.with_note(
+            format!("with that, {} of waiting would not have been", request_seconds(prevented_ns)),
+            |change| change.prevented_ns.is_some(),
+        ),
+        None => advice,
+    };
     let phases = basis.phases();
     let computing_ns = sum(phases, &[Phase::Cpu, Phase::RunQueue, Phase::GilWait]);
     let of_clients_ns = sum(phases, &[Phase::ClientReadStall, Phase::ClientWriteStall]);
     if ratio(computing_ns, served_ns(phases).saturating_sub(of_clients_ns)) < COMPUTING_MIN_RATIO {
-        return advice;
+        return Some(advice);
     }
     let is_meant = |change: &Change| {
         change.direction == Direction::Raise && change.setting.sizes == Some(Sizes::Threads)
     };
-    advice.with_caveat(COMPUTING_TAKES_LONGER, is_meant)
+    Some(advice.with_caveat(COMPUTING_TAKES_LONGER, is_meant))
+}
+
+/// To what a change should go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Size {
+    /// Not known.
+    Unknown,
+    /// It would not have helped.
+    Useless,
+    To(Number),
 }
 
 /// What the slots met, on average while there was something to do.
-struct Load {
+struct Load<'a> {
     slots: u64,
     /// Slots that were busy.
     busy: f64,
     /// Slots that were busy or waited for: what would be busy if there were enough.
     wanted: f64,
-    /// Of the time of requests, so much may be spent waiting for a slot.
-    waits_max_ratio: f64,
     /// So many times as much CPU as was used could be had: by one interpreter, by the server.
     interpreter_growth: f64,
     host_growth: f64,
+    /// What more slots would have prevented; `None`: not known.
+    more: Option<&'a MoreSlots>,
+    /// What prevents less is not worth a change.
+    least_ns: u64,
 }
 
-impl Load {
+impl<'a> Load<'a> {
     /// `None`: the server has no slots that can be counted.
-    fn of(basis: &Basis<'_>) -> Option<Self> {
+    fn of(basis: &Basis<'a>, inflicted_ns: u64) -> Option<Self> {
         let slots = &basis.snapshot.slots;
         let (count, load_ns) = (u64::from(slots.count()), basis.load_ns());
         if count == 0 || load_ns == 0 || slots.are_loops() || slots.come_and_go {
@@ -67,55 +99,71 @@ impl Load {
         }
         let limits = basis.thresholds;
         let cores = f64::from(basis.snapshot.session.cpu_count);
-        let busy_ns = basis.busy_ns();
+        let (busy_ns, queued_ns) = (basis.busy_ns(), waited_ns(basis.phases()));
+        let more = &basis.snapshot.chains.more_slots;
         Some(Self {
             slots: count,
             busy: ratio(busy_ns, load_ns),
-            wanted: ratio(busy_ns.saturating_add(waited_ns(basis.phases())), load_ns),
-            // Half of what the finding lets pass, so that it is gone.
-            waits_max_ratio: limits.waited_request_min_ratio / 2.0,
+            wanted: ratio(busy_ns.saturating_add(queued_ns), load_ns),
             interpreter_growth: limits.interpreter_full_min_ratio / busiest_process_cpu(basis),
             host_growth: limits.full_min_ratio * cores / ratio(server_cpu_ns(basis), load_ns),
+            more: Some(more).filter(|more| {
+                more.slots > 0 && more.waited_ns as f64 >= queued_ns as f64 * REPLAYED_MIN_RATIO
+            }),
+            least_ns: (inflicted_ns as f64 * limits.waited_for_others_min_ratio) as u64,
         })
     }
 
-    /// The number to which a change raises threads or workers; `None`: not known, or none is needed.
-    fn number(&self, change: &Change) -> Option<u64> {
+    fn size(&self, change: &Change) -> Size {
         // The limit is then another one.
-        if change.limit.is_some() || change.setting.is_seen {
-            return None;
+        if change.direction != Direction::Raise || change.limit.is_some() {
+            return Size::Unknown;
         }
-        let growth = match change.setting.sizes? {
-            Sizes::Threads => self.interpreter_growth.min(self.host_growth),
-            Sizes::Processes => self.host_growth,
-            Sizes::Greenlets => return None,
+        let is_sized = matches!(change.setting.sizes, Some(Sizes::Threads | Sizes::Processes));
+        if is_sized && self.more.is_some_and(|more| more.most_ns() < self.least_ns.max(1)) {
+            return Size::Useless;
+        }
+        if change.setting.is_seen {
+            return Size::Unknown;
+        }
+        let growth = match change.setting.sizes {
+            Some(Sizes::Threads) => self.interpreter_growth.min(self.host_growth),
+            Some(Sizes::Processes) => self.host_growth,
+            Some(Sizes::Greenlets) | None => return Size::Unknown,
         };
-        let present: u64 = change.setting.present.as_ref()?.parse().ok()?;
+        let present = change.setting.present.as_ref().and_then(|present| present.parse::<u64>().ok());
+        let (Some(present), Some(more)) = (present, self.more) else { return Size::Unknown };
         // Threads of each of so many processes, or the other way round.
-        let each_has = self.slots.checked_div(present).filter(|each| each * present == self.slots)?;
+        let each_has = self.slots.checked_div(present).filter(|each| each * present == self.slots);
+        let Some(each_has) = each_has else { return Size::Unknown };
         let queues = if change.setting.queues_apart { each_has } else { 1 };
-        let number = self.enough(growth, queues)?.div_ceil(each_has).min(change.at_most.unwrap_or(u64::MAX));
-        (number > present).then_some(number)
-    }
-
-    /// Slots of which hardly any request would wait for one, as far as the CPU allows to keep them busy;
-    /// `None`: it does not.
-    fn enough(&self, growth: f64, queues: u64) -> Option<u64> {
-        let is_apart = queues > 1;
-        let most = self.slots.saturating_mul(if is_apart { MOST_TIMES_APART } else { MOST_TIMES });
-        let enough = |slots: &u64| {
-            if is_apart {
-                all_busy(*slots / queues, self.wanted / queues as f64) <= ALL_BUSY_MAX_RATIO
-            } else {
-                waiting(*slots, self.wanted) <= self.wanted * self.waits_max_ratio
-            }
-        };
-        let step = usize::try_from(queues).unwrap_or(usize::MAX).max(1);
-        let enough = (self.slots..most).step_by(step).find(enough).unwrap_or(most);
+        let value = self.enough(more, (present, each_has), queues);
+        let slots = value.saturating_mul(each_has);
         // With more slots busy they would wait for the CPU instead.
         let kept_busy = self.busy * growth;
-        let number = if kept_busy < self.wanted { enough.min(kept_busy as u64) } else { enough };
-        (number > self.slots).then_some(number)
+        let slots = if kept_busy < self.wanted { slots.min(kept_busy as u64) } else { slots };
+        let value = slots.div_ceil(each_has).min(change.at_most.unwrap_or(u64::MAX));
+        let prevented_ns = more.prevented_ns(present, value).unwrap_or(0);
+        if value <= present || prevented_ns == 0 || prevented_ns < self.least_ns {
+            return Size::Useless;
+        }
+        Size::To(Number { value, prevented_ns })
+    }
+
+    /// The smallest value with which hardly any request would have waited for a slot.
+    fn enough(&self, more: &MoreSlots, (present, each_has): (u64, u64), queues: u64) -> u64 {
+        let is_apart = queues > 1;
+        let most = present.saturating_mul(if is_apart { MOST_TIMES_APART } else { MOST_TIMES });
+        let wanted_ns = more.most_ns() as f64 * MOST_RATIO;
+        let prevents_most = |value: u64| {
+            more.prevented_ns(present, value).is_some_and(|prevented_ns| prevented_ns as f64 >= wanted_ns)
+        };
+        let has_spare = |value: u64| {
+            let slots = value.saturating_mul(each_has);
+            !is_apart || all_busy(slots / queues, self.wanted / queues as f64) <= ALL_BUSY_MAX_RATIO
+        };
+        let enough = |value: &u64| prevents_most(*value) && has_spare(*value);
+        (present.saturating_add(1)..most).find(enough).unwrap_or(most)
     }
 }
 
@@ -125,15 +173,21 @@ mod tests {
     use crate::server::advice::fixture::{threads, workers};
     use crate::server::advice::{Limit, Setting};
 
+    /// Sixteen slots: 20 would have prevented half, 24 nearly all.
+    fn more() -> MoreSlots {
+        MoreSlots { slots: 16, waited_ns: 100, with: vec![(18, 20), (20, 50), (24, 95), (30, 100)] }
+    }
+
     /// Nothing computes.
-    fn load(slots: u64, busy: f64, wanted: f64) -> Load {
+    fn load(slots: u64, busy: f64, wanted: f64, more: Option<&MoreSlots>) -> Load<'_> {
         Load {
             slots,
             busy,
             wanted,
-            waits_max_ratio: 0.025,
             interpreter_growth: f64::INFINITY,
             host_growth: f64::INFINITY,
+            more,
+            least_ns: 10,
         }
     }
 
@@ -141,22 +195,31 @@ mod tests {
         Change::new(setting, Direction::Raise)
     }
 
+    fn to(value: u64, prevented_ns: u64) -> Size {
+        Size::To(Number { value, prevented_ns })
+    }
+
     #[test]
-    fn as_many_are_proposed_as_were_wanted_at_once_and_some_to_spare() {
+    fn the_smallest_number_is_proposed_that_prevents_most() {
+        // Two processes of eight threads.
+        let more = more();
+        let load = || load(16, 16.0, 30.0, Some(&more));
+        assert_eq!(load().size(&raised(threads())), to(12, 95));
+        let workers_of_eight = || raised(workers());
+        assert_eq!(load().size(&workers_of_eight()), to(3, 95));
+        assert_eq!(load().size(&Change { at_most: Some(10), ..raised(threads()) }), to(10, 50));
         for (what, load, expected) in [
-            ("as many as there are", load(16, 7.0, 7.0), None),
-            ("twice as many clients as threads", load(8, 8.0, 16.0), Some(21)),
-            ("one waits now and then", load(8, 6.0, 6.5), Some(10)),
-            ("nobody knows how many come", load(8, 8.0, 800.0), Some(32)),
             (
-                "an interpreter with room for half as much again",
-                Load { interpreter_growth: 1.5, ..load(8, 8.0, 16.0) },
-                Some(12),
+                "an interpreter with room for half of it",
+                Load { interpreter_growth: 1.3, ..load() },
+                to(10, 50),
             ),
-            ("an interpreter without room", Load { interpreter_growth: 1.0, ..load(8, 8.0, 16.0) }, None),
-            ("a host without room", Load { host_growth: 0.9, ..load(8, 8.0, 16.0) }, None),
+            ("an interpreter without room", Load { interpreter_growth: 1.0, ..load() }, Size::Useless),
+            ("a host without room", Load { host_growth: 0.9, ..load() }, Size::Useless),
+            ("a change that prevents too little", Load { least_ns: 96, ..load() }, Size::Useless),
+            ("nothing was replayed", Load { more: None, ..load() }, Size::Unknown),
         ] {
-            assert_eq!(load.number(&raised(threads())), expected, "{what}");
+            assert_eq!(load.size(&raised(threads())), expected, "{what}");
         }
     }
 
@@ -164,28 +227,30 @@ mod tests {
     fn processes_that_take_connections_while_busy_need_slots_to_spare_each() {
         // Seven workers of one, ten wanted at once: seed 37.
         let apart = || raised(threads().now(1).with_queues_apart());
+        let more = MoreSlots { slots: 7, waited_ns: 100, with: vec![(14, 95), (21, 100)] };
         for (what, load, expected) in [
-            ("ten wanted in seven processes", load(7, 6.7, 10.0), Some(6)),
-            ("hardly anything wanted", load(7, 0.07, 0.07), None),
-            ("nobody knows how many come", load(7, 7.0, 700.0), Some(8)),
-            ("one process has one queue", load(1, 0.9, 1.4), Some(4)),
+            ("ten wanted in seven processes", load(7, 6.7, 10.0, Some(&more)), to(6, 100)),
+            ("nobody knows how many come", load(7, 7.0, 700.0, Some(&more)), to(8, 100)),
         ] {
-            assert_eq!(load.number(&apart()), expected, "{what}");
+            assert_eq!(load.size(&apart()), expected, "{what}");
         }
-        assert_eq!(load(7, 6.7, 10.0).number(&raised(threads().now(1))), Some(2), "one queue for all");
+        let one_queue = load(7, 6.7, 10.0, Some(&more)).size(&raised(threads().now(1)));
+        assert_eq!(one_queue, to(2, 95), "one queue for all");
     }
 
     #[test]
-    fn the_number_is_of_each_process_or_of_processes_and_none_where_the_limit_is_another() {
-        // Two processes of eight threads.
-        let load = load(16, 16.0, 30.0);
-        assert_eq!(load.number(&raised(threads())), Some(18));
-        assert_eq!(load.number(&raised(workers())), Some(5));
+    fn no_number_is_proposed_where_the_limit_is_another() {
+        let more = more();
+        let load = load(16, 16.0, 30.0, Some(&more));
         let up_to_cores = Change { limit: Some(Limit::Cores), ..raised(workers()) };
-        assert_eq!(load.number(&up_to_cores), None);
-        assert_eq!(load.number(&Change { at_most: Some(12), ..raised(threads()) }), Some(12));
-        assert_eq!(load.number(&raised(Setting { present: None, ..threads() })), None);
-        assert_eq!(load.number(&raised(Setting { is_seen: true, ..threads() })), None);
-        assert_eq!(load.number(&raised(threads().now(5))), None, "5 × n threads are not 16");
+        for change in [
+            up_to_cores,
+            raised(Setting { present: None, ..threads() }),
+            raised(Setting { is_seen: true, ..threads() }),
+            raised(threads().now(5)),
+            Change::new(threads(), Direction::Lower),
+        ] {
+            assert_eq!(load.size(&change), Size::Unknown, "{change:?}");
+        }
     }
 }

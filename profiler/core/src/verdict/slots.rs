@@ -1,14 +1,14 @@
 //! More slots, where requests wait for one and each more would wait for itself.
 //!
-//! In: a [`Basis`]. Out: advice with the number that the load shows; `None` where more of them would stand in
-//! another line.
+//! In: a [`Basis`]. Out: advice, not yet with its number; `None` where more of them would stand in another
+//! line.
 
-use super::{Cause, HeldSlots, sized};
+use super::{Cause, HeldSlots};
 use crate::finding::basis::Basis;
 use crate::finding::load::is_cpu_full;
 use crate::finding::ratio;
 use crate::model::slot::HeatRow;
-use crate::server::advice::{Advice, act};
+use crate::server::advice::Advice;
 use crate::server::{kind_named, site::Site};
 
 /// Fewer slots than this are none.
@@ -30,9 +30,8 @@ pub(super) fn more(basis: &Basis<'_>) -> Option<Advice> {
     let (kind, site) = (kind_named(&snapshot.server.name), Site::of(snapshot));
     let of = |case: &str| kind.advice(case, &snapshot.server, &site);
     let advice = of(case).or_else(|| of("more-slots"))?;
-    let advice = sized::with_numbers(basis, advice);
     let is_more = advice.moves().any(|one| one.is_up);
-    is_more.then(|| advice.followed_by(act("sleep for less time").into()))
+    is_more.then_some(advice)
 }
 
 /// Slots that requests at a cause keep, where others wait for a free one.

@@ -204,6 +204,122 @@ fn more_slots_are_no_order_where_it_is_not_known_that_they_help() {
     }
 }
 
+/// Ten seconds of gthread with four threads, before which requests wait for others at such a leaf.
+fn four_threads(kind: LeafKind, measured: Independence) -> Snapshot {
+    use crate::finding::fixture::Scene;
+    use crate::model::more_slots::MoreSlots;
+    let mut scene = Scene::gunicorn("gthread", 4, 10 * SECOND).requests(200);
+    scene.0.session.cpu_count = 2;
+    scene.0.server.settings = vec![crate::model::Setting {
+        name: "threads".to_owned(),
+        value: "4".to_owned(),
+        origin: crate::model::Origin::Configured,
+    }];
+    scene = scene.leaf(kind, &[Phase::PoolWait], 20 * SECOND).phase(Phase::PoolWait, 20 * SECOND);
+    scene = scene.holding_request(40 * SECOND);
+    scene.0.chains.endpoints = vec![String::new(), "GET /slow".to_owned()];
+    for row in &mut scene.0.chains.leaves {
+        (row.leaf.endpoint, row.measured) = (1, measured);
+    }
+    let with = vec![(5, 10 * SECOND), (6, 19 * SECOND), (8, 20 * SECOND)];
+    scene.0.chains.more_slots = MoreSlots { slots: 4, waited_ns: 20 * SECOND, with };
+    scene.0
+}
+
+#[test]
+fn more_threads_are_advised_where_each_waits_for_itself_and_as_many_as_prevent_most() {
+    for kind in [LeafKind::BackEnd, LeafKind::Sleep, LeafKind::Child] {
+        let verdict = of(&four_threads(kind, Independence::Independent), &[]);
+        let changes = verdict.advice.changes();
+        assert_eq!(changes[0].proposed.as_deref(), Some("6"), "{}", verdict.advice);
+        assert_eq!(changes[0].prevented_ns, Some(19 * SECOND));
+        let text = verdict.advice.to_string();
+        assert!(text.starts_with("Raise --threads (now 4) to 6: "), "{text}");
+        assert!(text.contains("With that, 19 request-seconds of waiting would not have been."), "{text}");
+        assert!(text.ends_with("a restart; --threads 4 undoes it."), "{text}");
+        for measured in [Independence::Shared, Independence::Unknown] {
+            let verdict = of(&four_threads(kind, measured), &[]);
+            let text = verdict.advice.to_string();
+            assert!(verdict.advice.changes().is_empty() && !verdict.advice.is_empty(), "{text}");
+            let expected =
+                if measured == Independence::Shared { "would wait as well" } else { "was not measured" };
+            assert!(text.contains(expected), "{text}");
+        }
+    }
+}
+
+#[test]
+fn more_threads_that_would_have_prevented_next_to_nothing_are_not_advised() {
+    let mut snapshot = four_threads(LeafKind::Sleep, Independence::Independent);
+    snapshot.chains.more_slots.with = vec![(5, SECOND), (16, 2 * SECOND - 1)];
+    let verdict = of(&snapshot, &[]);
+    assert_eq!(verdict.advice.to_string(), "Sleep for less time.");
+    // What holds slots beside requests is in no line: the replay does not tell.
+    snapshot.chains.more_slots.waited_ns = 9 * SECOND;
+    let verdict = of(&snapshot, &[]);
+    assert_eq!(verdict.advice.changes()[0].proposed, None);
+}
+
+#[test]
+fn two_things_that_one_rule_is_about_have_both_their_advice() {
+    let queue = [Phase::PoolWait];
+    let file = Leaf { endpoint: 2, ..Leaf::of(LeafKind::File) };
+    let fault = Leaf { endpoint: 2, ..Leaf::of(LeafKind::PageFault) };
+    let snapshot = snapshot(vec![row(file, &queue, 10 * SECOND), row(fault, &queue, 9 * SECOND)]);
+    let findings = findings(&snapshot, &Thresholds::default());
+    let finding = findings.iter().find(|finding| finding.id == "slow-file").unwrap();
+    assert_eq!(finding.answer, Answer::Present);
+    for advice in ["faster storage", "need not be read from a disk"] {
+        assert!(finding.advice.contains(advice), "{}", finding.advice);
+    }
+}
+
+#[test]
+fn a_stopped_process_at_the_other_end_is_let_go_on() {
+    use crate::fact::asleep::{ConnectionState, ObjectSeen, OtherProcess};
+    let advice = |states: &[Option<char>]| {
+        let asks = LeafTime { seen: Some(0), ..row(BACK_END, &[Phase::PoolWait], 9 * SECOND) };
+        let mut snapshot = snapshot(vec![asks]);
+        let other = |state: &Option<char>| OtherProcess {
+            tgid: 7,
+            comm: "python".to_owned(),
+            state: *state,
+            system_call: None,
+        };
+        snapshot.chains.objects = vec![ObjectSeen::Tcp {
+            inode: 1,
+            local: String::new(),
+            peer: "127.0.0.1:5432".to_owned(),
+            state: ConnectionState::default(),
+            others: states.iter().map(other).collect(),
+        }];
+        of(&snapshot, &[]).advice.to_string()
+    };
+    assert!(advice(&[Some('T')]).starts_with("Let the process at the other end go on (kill -CONT"));
+    for others in [&[][..], &[Some('S')], &[Some('T'), Some('S')], &[None]] {
+        assert!(advice(others).starts_with("Find out why it answers slowly"), "{others:?}");
+    }
+}
+
+#[test]
+fn only_a_file_that_nobody_else_can_open_is_the_heartbeat_of_the_server() {
+    use crate::fact::asleep::{FileSeen, ObjectSeen};
+    let touch = Leaf { system_call: 280, ..Leaf::of(LeafKind::File) };
+    let advice = |is_deleted: Option<bool>| {
+        let mut touched = row(touch, &[Phase::AcceptQueue], 9 * SECOND);
+        touched.seen = is_deleted.map(|_| 0);
+        let mut snapshot = snapshot(vec![touched]);
+        "gunicorn".clone_into(&mut snapshot.server.name);
+        "sync".clone_into(&mut snapshot.server.worker_class);
+        let file = FileSeen { is_deleted: is_deleted.unwrap_or_default(), ..FileSeen::default() };
+        snapshot.chains.objects = vec![ObjectSeen::File(file)];
+        of(&snapshot, &[]).advice.to_string()
+    };
+    assert!(advice(None).contains("--worker-tmp-dir"), "{}", advice(None));
+    assert!(advice(Some(true)).contains("--worker-tmp-dir"));
+    assert!(!advice(Some(false)).contains("--worker-tmp-dir"), "{}", advice(Some(false)));
+}
+
 #[test]
 fn nobody_is_served_where_no_request_was_answered() {
     let lock = Leaf {

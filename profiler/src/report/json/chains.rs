@@ -6,6 +6,7 @@
 use profiler_core::model::chain::{
     self, ChainExample, ExampleHop, Held, LeafTime, NotFollowed, RequestWait, TakenBy, Unreleased,
 };
+use profiler_core::model::more_slots;
 use profiler_core::phase::Phase;
 
 use super::chain_computed::ComputedView;
@@ -27,6 +28,9 @@ view! {
         /// Request time that would not have been without all listed leaves of waiting together, in ns; null:
         /// the lines were not replayed.
         prevented_together_ns: Option<u64> = chains.prevented_together_ns,
+        /// What more slots would have prevented; null: the lines were not replayed, or nobody waited there.
+        more_slots: Option<MoreSlots> =
+            (chains.more_slots.slots > 0).then(|| MoreSlots::new(&chains.more_slots)),
         /// What is the application's own code, whose lines are shown, and what decided that. Empty: no frame
         /// was read.
         own_code: Vec<OwnCodeView<'a>> = chains.own.iter().map(OwnCodeView::new).collect(),
@@ -133,6 +137,27 @@ view! {
         place: Option<PlaceView<'a>> = chains.place(time.place).map(PlaceView::new),
         /// The longest single chain; null: none was followed step by step.
         example: Option<Example<'a>> = time.example.as_ref().map(|example| Example::new(chains, example)),
+    }
+}
+
+view! {
+    struct MoreSlots(more: &more_slots::MoreSlots) {
+        /// Slots of all lines today, as far as they served.
+        slots: u64 = more.slots,
+        /// Request time that was spent waiting for one, as replayed, in ns.
+        waited_ns: u64 = more.waited_ns,
+        /// The numbers that were tried, ascending.
+        tried: Vec<TriedSlots> = more.with.iter().map(|(slots, ns)| TriedSlots::new(*slots, *ns)).collect(),
+    }
+}
+
+view! {
+    struct TriedSlots(number: u64, ns: u64) {
+        /// So many slots.
+        slots: u64 = number,
+        /// Request time that would not have been with them, in ns: the less of what it is if requests come
+        /// as they came, and if they come as others are answered.
+        prevented_ns: u64 = ns,
     }
 }
 

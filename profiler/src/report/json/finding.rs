@@ -26,7 +26,8 @@ view! {
         reason: Option<&'a str> = reason,
         /// One sentence with its numbers.
         sentence: &'a str = &finding.sentence,
-        /// Request-seconds that it cost.
+        /// Request-seconds that would not have been without it; where that was not replayed, those that were
+        /// spent at it. Of several findings they do not add up.
         #[cfg_attr(test, schemars(with = "f64"))]
         cost_request_seconds: Option<f64> = rounded(summary::seconds(finding.cost_ns)),
         /// What the verdict rests on.
@@ -141,6 +142,16 @@ view! {
         needs: Vec<&'a str> = alternative.needs.clone(),
         /// What it may make worse, a clause; null: nothing is known.
         caveat: Option<&'static str> = change.caveat,
+        /// Request time that would not have been with the proposed value, in ns, by a replay of the lines; null:
+        /// not known.
+        prevented_ns: Option<u64> = change.prevented_ns,
+        /// What it takes beside that, each as a noun: memory, connections, code that is safe in threads.
+        costs: &'a [String] = &change.costs,
+        /// When it is in force: at_once, after a reload, after a restart.
+        #[cfg_attr(test, schemars(extend("examples" = ["at_once", "reload", "restart"])))]
+        takes_effect: &'static str = change.takes_effect().name(),
+        /// What undoes it (--threads 4); null: its present value is not known.
+        undone_by: Option<String> = change.undone_by(),
     }
 }
 

@@ -1,26 +1,37 @@
 //! What leaves prevent, each by itself and with those of its kind.
 //!
 //! In: the leaves of a window, the costliest first, and its lines. Out: request time that would not have been
-//! without each of the first leaves, without each group of leaves, and without all of them.
+//! without each of the first leaves, without each group of leaves, without all of them, and with more slots.
 
 use std::collections::BTreeSet;
 
 use crate::event::Tid;
-use crate::machine::chain::replay::{LineOf, Lines};
+use crate::machine::chain::replay::{LineOf, Lines, Replayed};
 use crate::model::chain::{Group, GroupPrevented, Leaf, LeafKind, LeafTime};
 use crate::model::chain_group::Level;
+use crate::model::more_slots::MoreSlots;
 
 /// Leaves of which it is replayed what they prevent.
 const MAX_REPLAYED: usize = 12;
 /// Groups of which it is replayed, the costliest first.
 const MAX_GROUPS: usize = 24;
 
-/// Notes what each of the costliest leaves prevents. Returns the same of groups, and of all together.
+/// What is prevented beside what each leaf prevents.
+#[derive(Debug)]
+pub(super) struct Prevented {
+    pub groups: Vec<GroupPrevented>,
+    /// Without all leaves of waiting that are replayed.
+    pub together_ns: u64,
+    pub more_slots: MoreSlots,
+}
+
+/// Notes what each of the costliest leaves prevents. Returns the same of groups, of all together, and of more
+/// slots. `None`: nothing was replayed.
 pub(super) fn note(
     lines: Lines,
     leaves: &mut [LeafTime],
     line_of: impl Fn(Tid) -> LineOf,
-) -> Option<(Vec<GroupPrevented>, u64)> {
+) -> Option<Prevented> {
     let singles = singles(leaves);
     let groups = groups(leaves);
     let of_group = |group: &Group| -> BTreeSet<Leaf> {
@@ -28,13 +39,13 @@ pub(super) fn note(
     };
     let mut sets: Vec<BTreeSet<Leaf>> = singles.iter().map(|leaf| BTreeSet::from([*leaf])).collect();
     sets.extend(groups.iter().map(of_group));
-    let (each, together_ns) = lines.prevented(&sets, line_of)?;
+    let Replayed { each_ns, together_ns, more_slots } = lines.replayed(&sets, line_of)?;
     let held_ns = |set: &BTreeSet<Leaf>| {
         let rows = leaves.iter().filter(|row| set.contains(&row.leaf));
         rows.fold(0_u64, |sum, row| sum.saturating_add(row.held_ns))
     };
     // What holds a slot beside requests is in no line.
-    let mut prevented = each.iter().zip(&sets).map(|(ns, set)| (*ns).max(held_ns(set)));
+    let mut prevented = each_ns.iter().zip(&sets).map(|(ns, set)| (*ns).max(held_ns(set)));
     let of_singles: Vec<u64> = prevented.by_ref().take(singles.len()).collect();
     let of_groups: Vec<GroupPrevented> = groups
         .into_iter()
@@ -47,7 +58,7 @@ pub(super) fn note(
         let rows = leaves.iter_mut().filter(|row| row.leaf == leaf);
         rows.for_each(|row| row.prevented_ns = Some(prevented_ns));
     }
-    Some((of_groups, together_ns))
+    Some(Prevented { groups: of_groups, together_ns, more_slots })
 }
 
 /// The costliest leaves.

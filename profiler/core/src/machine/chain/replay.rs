@@ -1,7 +1,7 @@
 //! What would not have been waited without a leaf: the same requests once more, through the same lines.
 //!
 //! In: when each request came, how long it was served, and how much of that it was at which leaf. Out:
-//! request time that would not have been, for each leaf or set of leaves.
+//! request time that would not have been, for each leaf or set of leaves, and with more servers.
 //!
 //! A line is first come, first served, before as many servers as its processes have slots (Kiefer and
 //! Wolfowitz, 1955; of one server Lindley, 1952). What holds a slot beside requests is in no line: without it
@@ -14,11 +14,18 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::event::Tid;
 use crate::model::chain::Leaf;
+use crate::model::more_slots::MoreSlots;
 
 /// Requests that are replayed. With one more, nothing is.
 const MAX_JOBS: usize = 32_768;
 /// Times at leaves that are kept of them.
 const MAX_CUTS: usize = 131_072;
+/// Numbers of slots that are tried.
+const MAX_TRIES: usize = 24;
+/// Each tried number is so much larger than the one before, or by one slot for each line.
+const STEP: usize = 8;
+/// From this part on what a number prevents is all of it, in hundredths.
+const ALL_HUNDREDTHS: u64 = 99;
 
 /// A request in its line.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +56,17 @@ pub(super) struct LineOf {
     pub slots: usize,
 }
 
+/// What a replay came to: request time that would not have been, in nanoseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Replayed {
+    /// Without each set of leaves.
+    pub each_ns: Vec<u64>,
+    /// Without all of them.
+    pub together_ns: u64,
+    /// With more slots.
+    pub more_slots: MoreSlots,
+}
+
 impl Lines {
     /// A request: its process, when it came, how long it was served, and how long of that at which leaf.
     #[inline]
@@ -70,29 +88,34 @@ impl Lines {
         self.jobs.push(Job { tgid, line: 0, arrival_ns, service_ns, cuts });
     }
 
-    /// Request time that would not have been without each of these sets of leaves, and without all of them.
-    /// `None`: there were too many requests.
-    pub(super) fn prevented(
+    /// Plays them once more. `None`: there were too many.
+    pub(super) fn replayed(
         mut self,
         sets: &[BTreeSet<Leaf>],
         line_of: impl Fn(Tid) -> LineOf,
-    ) -> Option<(Vec<u64>, u64)> {
+    ) -> Option<Replayed> {
         if self.is_full {
             return None;
         }
+        self.jobs.sort_by_key(|job| job.arrival_ns);
+        let servers = self.queue_up(line_of);
+        let (each_ns, together_ns) = self.without(sets, &servers);
+        Some(Replayed { each_ns, together_ns, more_slots: self.more_slots(&servers) })
+    }
+
+    /// Request time that would not have been without each of these sets of leaves, and without all of them.
+    fn without(&self, sets: &[BTreeSet<Leaf>], servers: &[usize]) -> (Vec<u64>, u64) {
         // Where no request was served at a leaf, nothing differs without it.
         let met: FxHashSet<Leaf> = self.cuts.iter().map(|(leaf, _)| *leaf).collect();
         let asked: BTreeSet<Leaf> =
             sets.iter().flatten().copied().filter(|leaf| met.contains(leaf)).collect();
         if asked.is_empty() {
-            return Some((vec![0; sets.len()], 0));
+            return (vec![0; sets.len()], 0);
         }
-        self.jobs.sort_by_key(|job| job.arrival_ns);
-        let servers = self.queue_up(line_of);
         let number_of: FxHashMap<Leaf, usize> = asked.iter().copied().zip(0..).collect();
         let of_cut = |(leaf, ns): &(Leaf, u64)| (number_of.get(leaf).copied(), *ns);
         let cuts: Vec<Cut> = self.cuts.iter().map(of_cut).collect();
-        let all_ns = self.time_ns(&cuts, &servers, &[]);
+        let all_ns = self.time_ns(&cuts, servers, &[]);
         let mut known: FxHashMap<Vec<bool>, u64> = FxHashMap::default();
         let mut saved_ns = |set: &BTreeSet<Leaf>| {
             let without: Vec<bool> = asked.iter().map(|leaf| set.contains(leaf)).collect();
@@ -102,12 +125,12 @@ impl Lines {
             if let Some(saved_ns) = known.get(&without) {
                 return *saved_ns;
             }
-            let saved_ns = all_ns.saturating_sub(self.time_ns(&cuts, &servers, &without));
+            let saved_ns = all_ns.saturating_sub(self.time_ns(&cuts, servers, &without));
             known.insert(without, saved_ns);
             saved_ns
         };
         let each = sets.iter().map(&mut saved_ns).collect();
-        Some((each, saved_ns(&asked)))
+        (each, saved_ns(&asked))
     }
 
     /// Gives each request its line. Returns how many servers each line has.
@@ -127,19 +150,99 @@ impl Lines {
         servers
     }
 
+    /// What more servers prevent. Of requests that come whenever they come it is what the replay says. Of
+    /// those that come once others have been answered, as many are there as were. It is the less of both.
+    fn more_slots(&self, servers: &[usize]) -> MoreSlots {
+        let mut ends: Vec<u64> = Vec::with_capacity(self.jobs.len());
+        self.play(&[], servers, &[], |_, end_ns| ends.push(end_ns));
+        let waiting = self.waiting(&ends, servers);
+        let waited_ns = waiting.iter().fold(0_u64, |sum, line| sum.saturating_add(line.sum_ns));
+        let all = servers.iter().sum::<usize>();
+        if waited_ns == 0 {
+            return MoreSlots::default();
+        }
+        let all_ns = self.time_ns(&[], servers, &[]);
+        let lines = servers.len().max(1);
+        let mut more = MoreSlots { slots: all as u64, waited_ns, with: Vec::new() };
+        let (mut tried, mut last) = (all, servers.to_vec());
+        for _ in 0..MAX_TRIES {
+            tried += (tried / STEP / lines * lines).max(lines);
+            let then: Vec<usize> = servers.iter().map(|count| count * tried / all.max(1)).collect();
+            if then == last {
+                continue;
+            }
+            let open_ns = all_ns.saturating_sub(self.time_ns(&[], &then, &[]));
+            let more_of = then.iter().zip(servers).map(|(then, now)| then - now);
+            let less_ns = waiting.iter().zip(more_of).map(|(line, more)| line.less_ns(more));
+            let closed_ns = less_ns.fold(0, u64::saturating_add);
+            let prevented_ns = open_ns.min(closed_ns);
+            more.with.push((tried as u64, prevented_ns));
+            if prevented_ns >= waited_ns / 100 * ALL_HUNDREDTHS {
+                break;
+            }
+            last = then;
+        }
+        more
+    }
+
+    /// Of each line: how its requests waited. `ends`: when each was over.
+    fn waiting(&self, ends: &[u64], servers: &[usize]) -> Vec<Waiting> {
+        let jobs = || self.jobs.iter().zip(ends);
+        let begin = jobs().map(|(job, _)| (job.arrival_ns, true, job.line));
+        let mut changes: Vec<(u64, bool, usize)> =
+            begin.chain(jobs().map(|(job, end_ns)| (*end_ns, false, job.line))).collect();
+        changes.sort_unstable();
+        let mut waiting: Vec<Waiting> = vec![Waiting::default(); servers.len()];
+        let mut present: Vec<(usize, u64)> = vec![(0, 0); servers.len()];
+        for (at_ns, begins, line) in changes {
+            let of_line = (present.get_mut(line), waiting.get_mut(line), servers.get(line));
+            let (Some((number, since_ns)), Some(waiting), Some(servers)) = of_line else { continue };
+            let length_ns = at_ns - *since_ns;
+            let beyond = number.saturating_sub(*servers) as u64;
+            waiting.sum_ns = waiting.sum_ns.saturating_add(length_ns.saturating_mul(beyond));
+            waiting.any_ns += if beyond > 0 { length_ns } else { 0 };
+            *number = if begins { *number + 1 } else { number.saturating_sub(1) };
+            *since_ns = at_ns;
+        }
+        waiting
+    }
+
     /// Time that all requests take together, if they are not at these leaves.
     fn time_ns(&self, cuts: &[Cut], servers: &[usize], without: &[bool]) -> u64 {
+        let mut sum_ns = 0_u64;
+        self.play(cuts, servers, without, |job, end_ns| {
+            sum_ns = sum_ns.saturating_add(end_ns.saturating_sub(job.arrival_ns));
+        });
+        sum_ns
+    }
+
+    /// Serves all of them, if they are not at these leaves; tells when each is over.
+    fn play(&self, cuts: &[Cut], servers: &[usize], without: &[bool], mut over: impl FnMut(&Job, u64)) {
         let mut free: Vec<BinaryHeap<Reverse<u64>>> =
             servers.iter().map(|count| std::iter::repeat_n(Reverse(0), (*count).max(1)).collect()).collect();
-        let mut sum_ns = 0_u64;
         for job in &self.jobs {
             let Some(mut free) = free.get_mut(job.line).and_then(BinaryHeap::peek_mut) else { continue };
             let cuts = cuts.get(job.cuts.0 as usize..job.cuts.1 as usize).unwrap_or_default();
             let end_ns = free.0.max(job.arrival_ns).saturating_add(job.service_ns(cuts, without));
             *free = Reverse(end_ns);
-            sum_ns = sum_ns.saturating_add(end_ns.saturating_sub(job.arrival_ns));
+            over(job, end_ns);
         }
-        sum_ns
+    }
+}
+
+/// How requests of a line waited.
+#[derive(Clone, Copy, Debug, Default)]
+struct Waiting {
+    /// All of them, in nanoseconds.
+    sum_ns: u64,
+    /// Time in which any did.
+    any_ns: u64,
+}
+
+impl Waiting {
+    /// What so many more servers prevent if as many ask at any moment as did, in the mean.
+    fn less_ns(self, more: usize) -> u64 {
+        self.any_ns.saturating_mul(more as u64).min(self.sum_ns)
     }
 }
 
@@ -165,8 +268,16 @@ mod tests {
     const SLEEP: Leaf = Leaf::of(LeafKind::Sleep);
     const MS: u64 = 1_000_000;
 
+    fn without(
+        lines: Lines,
+        sets: &[BTreeSet<Leaf>],
+        line_of: impl Fn(Tid) -> LineOf,
+    ) -> Option<(Vec<u64>, u64)> {
+        lines.replayed(sets, line_of).map(|replayed| (replayed.each_ns, replayed.together_ns))
+    }
+
     fn prevented(lines: Lines, slots: usize) -> Option<(Vec<u64>, u64)> {
-        lines.prevented(&[[FILE].into(), [SLEEP].into()], |_| LineOf { line: 1, slots })
+        without(lines, &[[FILE].into(), [SLEEP].into()], |_| LineOf { line: 1, slots })
     }
 
     #[test]
@@ -214,7 +325,7 @@ mod tests {
         lines.add(1, 5 * MS, MS, std::iter::empty());
         let both: BTreeSet<Leaf> = [FILE, SLEEP].into();
         let (each, together) =
-            lines.prevented(&[[FILE].into(), both], |_| LineOf { line: 1, slots: 1 }).unwrap();
+            without(lines, &[[FILE].into(), both], |_| LineOf { line: 1, slots: 1 }).unwrap();
         assert_eq!(each, [20 * MS, 35 * MS], "the second waits 15 ms of these");
         assert_eq!(together, each[1]);
     }
@@ -228,10 +339,69 @@ mod tests {
             lines.add(1, MS, MS, std::iter::empty());
             lines
         };
-        let apart = stalled().prevented(&[[FILE].into()], |tgid| LineOf { line: tgid.into(), slots: 1 });
+        let apart = without(stalled(), &[[FILE].into()], |tgid| LineOf { line: tgid.into(), slots: 1 });
         assert_eq!(apart, Some((vec![19 * MS], 19 * MS)), "the second of the first process waits");
-        let one = stalled().prevented(&[[FILE].into()], |_| LineOf { line: 0, slots: 1 });
+        let one = without(stalled(), &[[FILE].into()], |_| LineOf { line: 0, slots: 1 });
         assert_eq!(one, Some((vec![11 * MS], 11 * MS)), "the other server takes both, one after the other");
+    }
+
+    fn more_slots(lines: Lines, line_of: impl Fn(Tid) -> LineOf) -> MoreSlots {
+        lines.replayed(&[], line_of).unwrap().more_slots
+    }
+
+    /// The smallest number that prevents nearly all of it.
+    fn enough(more: &MoreSlots) -> u64 {
+        more.with.iter().find(|(_, ns)| *ns >= more.waited_ns / 100 * 95).map_or(0, |(slots, _)| *slots)
+    }
+
+    #[test]
+    fn clients_that_ask_again_at_once_need_as_many_slots_as_they_are() {
+        let mut busy = Lines::default();
+        for number in 0..400 {
+            busy.add(1, number * 100 * MS / 8, 100 * MS, std::iter::empty());
+        }
+        assert_eq!(more_slots(busy, |_| LineOf { line: 1, slots: 8 }), MoreSlots::default(), "nobody waits");
+        // Sixteen clients before eight slots, of 100 ms each: each waits for 100 ms.
+        let mut crowd = Lines::default();
+        for round in 0..50 {
+            (0..8).for_each(|_| crowd.add(1, round * 100 * MS, 100 * MS, std::iter::empty()));
+        }
+        (0..8).for_each(|_| crowd.add(1, 0, 100 * MS, std::iter::empty()));
+        let more = more_slots(crowd, |_| LineOf { line: 1, slots: 8 });
+        // Those that were there from the beginning stand in line for all of it.
+        assert_eq!((more.slots, more.waited_ns), (8, 50 * 8 * 100 * MS));
+        assert_eq!(enough(&more), 16, "{more:?}");
+        assert_eq!(more.prevented_ns(8, 8), Some(0));
+    }
+
+    #[test]
+    fn a_burst_needs_as_many_slots_as_it_is_large_and_no_number_prevents_more_than_was_waited() {
+        let mut lines = Lines::default();
+        for burst in 0..20 {
+            (0..4).for_each(|_| lines.add(1, burst * 1000 * MS, 100 * MS, std::iter::empty()));
+        }
+        let more = more_slots(lines, |_| LineOf { line: 1, slots: 1 });
+        assert_eq!(more.waited_ns, 20 * (100 + 200 + 300) * MS);
+        let prevented: Vec<u64> = (1..=4).map(|slots| more.prevented_ns(1, slots).unwrap() / MS).collect();
+        assert_eq!(prevented, [0, 20 * 300, 20 * 500, 20 * 600]);
+        assert_eq!(more.most_ns(), more.waited_ns);
+    }
+
+    #[test]
+    fn lines_of_their_own_get_slots_of_their_own() {
+        let mut lines = Lines::default();
+        for burst in 0..20 {
+            (0..2).for_each(|_| lines.add(1, burst * 1000 * MS, 100 * MS, std::iter::empty()));
+            lines.add(2, burst * 1000 * MS, 100 * MS, std::iter::empty());
+        }
+        let more = more_slots(lines, |tgid| LineOf { line: tgid.into(), slots: 1 });
+        assert_eq!((more.slots, more.waited_ns), (2, 2000 * MS));
+        assert_eq!(
+            more.prevented_ns(2, 3),
+            Some(0),
+            "one of them would have one more, and which is not known"
+        );
+        assert_eq!(more.prevented_ns(2, 4), Some(2000 * MS));
     }
 
     #[test]

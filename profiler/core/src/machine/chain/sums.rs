@@ -352,14 +352,17 @@ impl Sums {
         let mut of_requests: Vec<RequestWait> = self.longest.into_values().collect();
         of_requests.sort_unstable_by_key(|wait| wait.request);
         let replayed = prevented::note(self.lines, &mut leaves, line_of);
-        let (groups, prevented_together_ns) = replayed.unzip();
+        let prevented_together_ns = replayed.as_ref().map(|replayed| replayed.together_ns);
+        let (groups, more_slots) =
+            replayed.map(|replayed| (replayed.groups, replayed.more_slots)).unwrap_or_default();
         Chains {
             request_ns: self.request_ns,
             broken: self.broken,
             leaves,
             other_ns,
-            groups: groups.unwrap_or_default(),
+            groups,
             prevented_together_ns,
+            more_slots,
             objects: Vec::new(),
             places: Vec::new(),
             own: Vec::new(),

@@ -2,6 +2,7 @@
 //!
 //! In: nothing. Out: steps and parts.
 
+use super::setting::CPU_MAX;
 use super::{Advice, Direction, Part, Scope, Setting, Step, act, raise};
 
 /// Where slots run out for want of CPU. Fewer processes only help where hardly anything else holds slots,
@@ -18,7 +19,7 @@ pub fn raise_cpu_limit() -> Part {
 
 /// The quota of CPU, as cgroups call it.
 pub fn cpu_limit() -> Setting {
-    Setting::named("cpu.max").at(Scope::Service)
+    Setting::named(CPU_MAX).at(Scope::Service)
 }
 
 /// Where a server closes kept connections as requests arrive on them; `setting`: for how long it keeps idle

@@ -7,6 +7,9 @@ use std::fmt;
 
 use crate::model::{Origin, Server};
 
+/// The quota of CPU, as cgroups call it.
+pub(super) const CPU_MAX: &str = "cpu.max";
+
 /// What a setting makes more or fewer of, where pieces of advice can disagree on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sizes {
@@ -215,12 +218,56 @@ pub struct Change {
     pub at_most: Option<u64>,
     /// What it may make worse, a sentence without its period; its first letter is small.
     pub caveat: Option<&'static str>,
+    /// Request time that would not have been with the value to set, in nanoseconds; `None`: not known.
+    pub prevented_ns: Option<u64>,
+    /// What it takes, each as a noun: memory, connections.
+    pub costs: Vec<String>,
+}
+
+/// When a change is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakesEffect {
+    /// As soon as it is made.
+    AtOnce,
+    /// When the server reads its configuration again.
+    Reload,
+    /// When the server has been started again.
+    Restart,
+}
+
+impl TakesEffect {
+    /// Its name in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AtOnce => "at_once",
+            Self::Reload => "reload",
+            Self::Restart => "restart",
+        }
+    }
+}
+
+/// A value to set, and what it would have prevented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Number {
+    /// The value.
+    pub value: u64,
+    /// Request time that would not have been, in nanoseconds.
+    pub prevented_ns: u64,
 }
 
 impl Change {
     /// The change of a setting one way.
     pub const fn new(setting: Setting, direction: Direction) -> Self {
-        Self { setting, direction, proposed: None, limit: None, at_most: None, caveat: None }
+        Self {
+            setting,
+            direction,
+            proposed: None,
+            limit: None,
+            at_most: None,
+            caveat: None,
+            prevented_ns: None,
+            costs: Vec::new(),
+        }
     }
 
     /// What it makes more or fewer of.
@@ -230,6 +277,28 @@ impl Change {
             Direction::Raise => Some(Move::up(what)),
             Direction::Lower => Some(Move::down(what)),
             Direction::Set | Direction::Remove => None,
+        }
+    }
+
+    /// When it is in force. A queue is as long as it was made, so a limit of the kernel needs a restart, too.
+    pub fn takes_effect(&self) -> TakesEffect {
+        match self.setting.scope {
+            Scope::Directive => TakesEffect::Reload,
+            Scope::Service if self.setting.name == CPU_MAX => TakesEffect::AtOnce,
+            Scope::CommandLine | Scope::Program | Scope::Sysctl | Scope::Service => TakesEffect::Restart,
+        }
+    }
+
+    /// What undoes it (`--threads 4`); `None`: its present value is not known.
+    pub fn undone_by(&self) -> Option<String> {
+        let Setting { name, present, is_seen, .. } = &self.setting;
+        match (self.direction, present) {
+            (_, Some(present)) if !is_seen => {
+                let between = if name.ends_with('=') { "" } else { " " };
+                Some(format!("{name}{between}{present}"))
+            }
+            (Direction::Set, None) => Some(format!("leaving out {name}")),
+            _ => None,
         }
     }
 }

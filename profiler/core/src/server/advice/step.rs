@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::capital;
-use super::setting::{Change, Direction, Limit, Move, Setting, Sizes};
+use super::setting::{Change, Direction, Limit, Move, Number, Setting, Sizes};
 
 /// One thing to do: an imperative without its period, or a sentence that only explains.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,9 +143,9 @@ impl Part {
     }
 
     /// Puts the number to which a setting is raised behind its name, and into the change.
-    fn raise_to(&mut self, number: &impl Fn(&Change) -> Option<u64>) {
+    fn raise_to(&mut self, number: &impl Fn(&Change) -> Option<Number>) {
         for change in self.changes.iter_mut().filter(|change| change.direction == Direction::Raise) {
-            let Some(number) = number(change) else { continue };
+            let Some(Number { value: number, prevented_ns }) = number(change) else { continue };
             let (whole, name) = (change.setting.to_string(), change.setting.name.as_str());
             self.text = if self.text.contains(&whole) {
                 self.text.replacen(&whole, &format!("{whole} to {number}"), 1)
@@ -153,6 +153,7 @@ impl Part {
                 self.text.replacen(name, &format!("{name} {number}"), 1)
             };
             change.proposed = Some(number.to_string());
+            change.prevented_ns = Some(prevented_ns);
         }
     }
 
@@ -162,6 +163,11 @@ impl Part {
         let is_any = meant.peek().is_some();
         meant.for_each(|change| change.caveat = Some(caveat));
         is_any
+    }
+
+    /// Whether it makes such a change.
+    pub(super) fn has_change(&self, is_such: impl Fn(&Change) -> bool) -> bool {
+        self.changes.iter().any(is_such)
     }
 
     fn lowers(&self) -> bool {
@@ -277,6 +283,10 @@ impl Step {
         self.parts.iter().flat_map(|(_, part)| &part.changes)
     }
 
+    pub(super) fn changes_mut(&mut self) -> impl Iterator<Item = &mut Change> {
+        self.parts.iter_mut().flat_map(|(_, part)| &mut part.changes)
+    }
+
     /// What it says to do, one instead of the other; also what is no setting.
     pub(super) fn alternatives(&self) -> Vec<Alternative<'_>> {
         let mut all: Vec<Alternative<'_>> = Vec::new();
@@ -302,7 +312,7 @@ impl Step {
 
     /// Puts numbers to raises, except where another setting is lowered with them: how many slots that makes
     /// is not known.
-    pub(super) fn raise_to(&mut self, number: &impl Fn(&Change) -> Option<u64>) {
+    pub(super) fn raise_to(&mut self, number: &impl Fn(&Change) -> Option<Number>) {
         let belongs_together = |_: &(&str, Part), (before, _): &(&str, Part)| *before == AND;
         for together in self.parts.chunk_by_mut(belongs_together) {
             if !together.iter().any(|(_, part)| part.lowers()) {

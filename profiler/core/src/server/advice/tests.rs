@@ -117,7 +117,10 @@ fn the_imperative_comes_without_its_reason() {
 
 #[test]
 fn a_number_to_raise_to_is_in_the_sentence_and_in_the_data() {
-    let number = |change: &Change| (change.setting.name == "--threads").then_some(16);
+    let number = |change: &Change| {
+        let is_meant = change.setting.name == "--threads";
+        is_meant.then_some(Number { value: 16, prevented_ns: 7 })
+    };
     for (advice, sentence, proposed) in [
         (
             Advice::first(raise(&threads()).so("in each")),
