@@ -78,6 +78,8 @@ impl Judged {
             .map(|finding| finding.id)
             .collect();
         let is_usual = |id: &str| self.findings.iter().any(|one| one.id == id && one.answer == Answer::Usual);
+        let said = verdict::of(&self.snapshot, &self.findings);
+        let is_calm = !said.pattern.is_wrong() || said.finding == Some(CPU_TAKEN);
         let right = match scenario.verdict {
             Verdict::First(first, others) => present
                 .split_first()
@@ -86,8 +88,8 @@ impl Judged {
                 present.first().is_some_and(|found| firsts.contains(found))
                     && present.iter().all(|id| firsts.contains(id) || others.contains(id))
             }
-            Verdict::Usual(id) => is_usual(id) && present.iter().all(|other| *other == HEALTHY),
-            Verdict::Healthy => present == [HEALTHY],
+            Verdict::Usual(id) => is_usual(id) && is_calm && present.iter().all(|other| *other == HEALTHY),
+            Verdict::Healthy => is_calm && present == [HEALTHY],
             Verdict::Undecided | Verdict::Unsaid => present.is_empty(),
         };
         if !right {

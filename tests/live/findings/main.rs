@@ -6,6 +6,7 @@
 
 mod case;
 mod changes;
+mod clients_alone;
 mod cpu;
 mod dropped;
 mod gil;
