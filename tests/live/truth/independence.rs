@@ -1,7 +1,7 @@
 //! Whether those who wait for one thing wait for one another, against the application's clock.
 //!
-//! In: two back ends, one that answers each by itself and one that answers one at a time, and a sleep, asked by
-//! one client and then by six. Out: verdicts. The report says of each what the lengths of the waits in the
+//! In: two back ends, one that answers each by itself and one that answers one at a time, and a sleep, asked
+//! by one client and then by six. Out: verdicts. The report says of each what the lengths of the waits in the
 //! application's notes say.
 
 use anyhow::{Context as _, ensure};

@@ -15,6 +15,7 @@ mod gil;
 mod gil_holder;
 mod gil_stacks;
 mod herd;
+mod hung_before;
 mod independence;
 mod lasting;
 mod leaves;

@@ -86,7 +86,8 @@ pub(super) const REPORTED: &[Reported] = &[
         source: "gunicorn #1693, #1655, hypothesis/via #188",
         expected: Expected {
             kinds: &[LeafKind::BackEnd],
-            by: &["pool_wait", "loop_wait", "accept_queue"],
+            // Requests that hang, and requests that wait for them.
+            by: &[],
             words: &[("call", &["recvfrom"])],
             share: 0.8,
             of: Whole::Waiting,

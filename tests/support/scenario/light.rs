@@ -69,7 +69,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "clients that leave, and answers that a sync worker cuts short",
         sync_1,
         Dropping(LEAVING),
-        First("clients-leave", &["sleeping"]),
+        OneOf(&["clients-leave", "sleeping"], &[]),
     ),
     light(
         "light-unix",

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::Clients::{self, Any, Dropping};
-use super::Verdict::{First, Unsaid, Usual};
+use super::Verdict::{OneOf, Unsaid, Usual};
 use super::gunicorn::sync_1;
 use super::{Scenario, scenario};
 use crate::gunicorn::{Settings, Version};
@@ -168,7 +168,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         clients: Dropping(LEAVING),
         // One worker: who comes behind a request that sleeps waits for it.
-        verdict: First("clients-leave", &["sleeping"]),
+        verdict: OneOf(&["clients-leave", "sleeping"], &[]),
         ..mixed("sync-dropped", "clients that leave, and answers that a sync worker cuts short", sync_1)
     },
     Scenario {

@@ -16,6 +16,7 @@ pub(in crate::machine) mod feed;
 pub(in crate::machine) mod follow;
 pub(in crate::machine) mod handed;
 pub(in crate::machine) mod history;
+pub(in crate::machine) mod hung;
 pub(in crate::machine) mod independence;
 pub(in crate::machine) mod known;
 pub(in crate::machine) mod ladder;

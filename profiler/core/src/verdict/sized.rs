@@ -3,7 +3,7 @@
 //! In: a [`Basis`] with its replay of more slots, the advice on a cause. Out: the same advice with numbers to
 //! set, what they would have prevented, and what more threads may make worse; without what would not have
 //! helped. A number is the smallest that prevents most of what any number does, as far as the CPU allows.
-//! Where each process has a queue of its own, one request in a hundred may find all slots of its process busy.
+//! Where each process has a queue of its own, one request in a hundred may find all its slots busy.
 
 use crate::finding::basis::{Basis, served_ns, sum, waited_ns};
 use crate::finding::load::{busiest_process_cpu, server_cpu_ns};

@@ -142,8 +142,8 @@ view! {
         needs: Vec<&'a str> = alternative.needs.clone(),
         /// What it may make worse, a clause; null: nothing is known.
         caveat: Option<&'static str> = change.caveat,
-        /// Request time that would not have been with the proposed value, in ns, by a replay of the lines; null:
-        /// not known.
+        /// Request time that would not have been with the proposed value, in ns, by a replay of the lines;
+        /// null: not known.
         prevented_ns: Option<u64> = change.prevented_ns,
         /// What it takes beside that, each as a noun: memory, connections, code that is safe in threads.
         costs: &'a [String] = &change.costs,

@@ -151,7 +151,7 @@ fn what_the_first_advice_would_bring_is_said_with_it() {
     let text = text(&(snapshot, findings), PLAIN);
     let first = text.split("\n\n").next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
-        first.ends_with("→ Raise --threads (now 4) to 6 (p99 from 793 ms to 240 ms, by simulation)."),
+        first.ends_with("→ Raise --threads (now 4) to 21 (p99 from 793 ms to 240 ms, by simulation)."),
         "{first}"
     );
 }

@@ -174,8 +174,8 @@ struct Point {
     meanwhile: f64,
     /// Logarithm of its length.
     length: f64,
-    /// How long before it another wait had ended, and how long it was, in nanoseconds; `None`: none had, or it
-    /// is several waits.
+    /// How long before it another wait had ended, and how long it was, in nanoseconds; `None`: none had, or
+    /// it is several waits.
     after: Option<(f64, f64)>,
 }
 
