@@ -90,8 +90,8 @@ pub struct Finding {
     pub answer: Answer,
     /// One sentence for a tired person, with its numbers.
     pub sentence: String,
-    /// Request-seconds that would not have been without it, in nanoseconds; where that was not replayed, those
-    /// that were spent at it.
+    /// Request-seconds that would not have been without it, in nanoseconds; where that was not replayed,
+    /// those that were spent at it.
     pub cost_ns: u64,
     /// What the verdict rests on.
     pub evidence: Vec<Evidence>,

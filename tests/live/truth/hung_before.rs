@@ -1,7 +1,7 @@
 //! Threads that hang in requests since before the trace: those that nobody serves, and who waits behind them.
 //!
-//! In: servers with `hanging.py`, whose back end never answers. Out: verdicts. The back end is the witness: it has
-//! accepted one connection of each thread that hangs, and the clients have no answer.
+//! In: servers with `hanging.py`, whose back end never answers. Out: verdicts. The back end is the witness:
+//! it has accepted one connection of each thread that hangs, and the clients have no answer.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;

@@ -23,6 +23,7 @@ const ORDER: &[&str] = &[
     "profiler/core/src/machine/driver/chains.rs",
     "profiler/core/src/machine/driver/ends.rs",
     "profiler/core/src/machine/driver/unserved.rs",
+    "profiler/core/src/machine/driver/hung.rs",
     "profiler/core/src/machine/driver/roll.rs",
 ];
 

@@ -148,7 +148,7 @@ fn accuse(basis: &Basis<'_>, rule: &Rule, (accused, sums): (&Accused, &Sums), fi
     let whole_ns = basis.snapshot.chains.request_ns;
     let endpoint = basis.snapshot.chains.endpoint(accused.endpoint);
     finding.answer = Answer::Present;
-    // One figure stands beside it: what would not have been without it.
+    // One figure goes with it: what would not have been without it.
     finding.cost_ns = accused.prevented_ns.unwrap_or(sums.waited_ns).min(whole_ns);
     finding.sentence = format!(
         "Requests waited {} of their time (up to {}) because {}{}",

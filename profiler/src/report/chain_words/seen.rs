@@ -21,8 +21,8 @@ pub(super) fn words(object: &ObjectSeen) -> String {
     format!("{what}{between}{}", who.trim_start())
 }
 
-/// What it is, and which process is at its other end: `10.0.0.2:5432 (redis-server 4242)`. One that cannot go on
-/// is said to be held: whatever it is asked, it is that which has to end.
+/// What it is, and which process is at its other end: `10.0.0.2:5432 (redis-server 4242)`. One that cannot go
+/// on is said to be held: whatever it is asked, it is that which has to end.
 pub(super) fn in_short(object: &ObjectSeen) -> String {
     let what = match object {
         ObjectSeen::Tcp {

@@ -130,8 +130,8 @@ view! {
         /// (shop/views.py:31 view › shop/db.py:3 query); of computing, where most of its samples are.
         /// null: not read, none is its own, or no line has most samples.
         line: Option<String> = chain_words::lines(chains, time.place),
-        /// The lock or the pool that the first on the way who waits for one does wait for, by the line where he
-        /// does; null: nobody does, or not read.
+        /// The lock or the pool that the first on the way who waits for one does wait for, by the line where
+        /// he does; null: nobody does, or not read.
         waits_at: Option<String> = time.waited_at.and_then(|place| chain_words::lock(chains, place)),
         /// Where in Python it waited, in its longest sleep that was looked at; null: not read.
         place: Option<PlaceView<'a>> = chains.place(time.place).map(PlaceView::new),

@@ -54,8 +54,8 @@ view! {
             cause.and_then(|cause| cause.endpoint).and_then(|number| chains.endpoint(number)),
         /// The application's own lines at which it is, the outermost first; null: not known.
         line: Option<String> = cause.and_then(|cause| chain_words::lines(chains, cause.place)),
-        /// The lock or the pool that those wait for who wait for one on the way, by the line where they do; null:
-        /// none does, or not known.
+        /// The lock or the pool that those wait for who wait for one on the way, by the line where they do;
+        /// null: none does, or not known.
         waits_at: Option<String> =
             cause.and_then(|cause| cause.waited_at).and_then(|place| chain_words::lock(chains, place)),
         /// The way there, each hop by the phase of its wait, the request's own wait first.

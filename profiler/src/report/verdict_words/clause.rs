@@ -96,8 +96,8 @@ fn asked_often(snapshot: &Snapshot, cause: &Cause) -> Option<u64> {
     asked.checked_div(count).filter(|times| *times >= OFTEN)
 }
 
-/// Nobody is there, with what is known of why: workers ended meanwhile, most of them after as many requests as a
-/// setting allows.
+/// Nobody is there, with what is known of why: workers ended meanwhile, most of them after as many requests
+/// as a setting allows.
 fn nobody(snapshot: &Snapshot) -> String {
     let lives = &snapshot.capacity.lives;
     let ended = lives.iter().filter(|life| life.ended_ns.is_some()).count() as u64;

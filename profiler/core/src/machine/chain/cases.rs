@@ -253,7 +253,7 @@ fn who_waits_to_be_accepted_waits_for_workers_that_hang_since_before_too() {
     case.chain.attendance.accepts(7, 2);
     let object = Object::Peer { port: 2 };
     let asleep = SleepSeen { object, since_before: true, ..SleepSeen::outside(0) };
-    case.chain.hung.note((HANGS, HANGS), 0, (Phase::BackendWait, &asleep));
+    case.chain.looks.hung.note((HANGS, HANGS), 0, (Phase::BackendWait, &asleep));
     case.inode = 7;
     let back_end = |port| (LeafKind::BackEnd, Object::Peer { port }, None, None, 10);
     let mut leaves = case.phase(Phase::AcceptQueue, 20).leaves();

@@ -41,8 +41,8 @@ impl HandsOn {
         count.handed.saturating_mul(20) >= count.all.saturating_mul(19) && count.all > 0
     }
 
-    /// Whether a process hands its requests to a pool of threads: it has, or it has answered none, and threads of
-    /// a pool hang.
+    /// Whether a process hands its requests to a pool of threads: it has, or it has answered none, and
+    /// threads of a pool hang.
     pub(super) fn hands_on(&self, histories: &Histories, tgid: Tid) -> bool {
         let hangs = |tid: &Tid| {
             histories.get(*tid).is_some_and(|history| history.hangs_in_request && history.is_of_pool())

@@ -53,7 +53,8 @@ impl HungThreads {
         self.threads.insert(tid, HungSleep { tgid, since_ns, phase, did });
     }
 
-    /// Nothing was heard of a thread up to this moment: if it hangs, it has slept on, and its history says so.
+    /// Nothing was heard of a thread up to this moment: if it hangs, it has slept on, and its history says
+    /// so.
     pub(in crate::machine) fn slept_on(
         &mut self,
         histories: &mut Histories,

@@ -37,8 +37,8 @@ const GROWS: f64 = 0.5;
 const STAYS: f64 = 0.25;
 /// A slope of less than this, either way, is nearer to 0 than to the -1 of sleeps for a turn.
 const LATER: f64 = 0.5;
-/// Timers end sleeps together that end so near to one another (`timerslack_ns`): within twice that, who begins
-/// later sleeps for less in any case.
+/// Timers end sleeps together that end so near to one another (`timerslack_ns`): within twice that, who
+/// begins later sleeps for less in any case.
 const TIMER_SLACK_NS: f64 = 50_000.0;
 /// So many standard errors a slope may be off.
 const SURE: f64 = 3.0;
@@ -98,9 +98,9 @@ pub(in crate::machine) struct OutsideWaits {
 
 /// What was measured: by what was waited for, and the endpoint.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Measured(FxHashMap<(Thing, u32), Independence>);
+pub(super) struct MeasuredIndependence(FxHashMap<(Thing, u32), Independence>);
 
-impl Measured {
+impl MeasuredIndependence {
     /// Of a leaf.
     pub(super) fn of(&self, leaf: &Leaf) -> Independence {
         let thing = Thing::of(leaf.kind, leaf.object);
@@ -149,8 +149,8 @@ impl OutsideWaits {
     }
 
     /// What they show.
-    pub(super) fn measured(self) -> Measured {
-        let mut measured = Measured::default();
+    pub(super) fn measured(self) -> MeasuredIndependence {
+        let mut measured = MeasuredIndependence::default();
         if self.is_full {
             return measured;
         }

@@ -13,6 +13,7 @@ use crate::bounded::{BoundedMap, push_if_room, push_newest};
 use crate::event::Tid;
 use crate::fact::asleep::{AsleepSeen, ObjectSeen, OtherProcess, SleepState};
 use crate::fact::place::{OwnCode, PlaceSeen};
+use crate::machine::chain::hung::HungThreads;
 use crate::model::chain::Held;
 
 /// Threads of which looks are kept.
@@ -90,6 +91,8 @@ fn connection_of(object: &ObjectSeen) -> Option<u64> {
 /// Looks at all threads.
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct AsleepLooks {
+    /// Who hangs in a request since before the trace, as looks say.
+    pub hung: HungThreads,
     threads: BoundedMap<Tid, VecDeque<AsleepLook>, MAX_THREADS>,
     numbers: FxHashMap<ObjectSeen, u32>,
     objects: Vec<ObjectSeen>,

@@ -34,7 +34,8 @@ pub(super) fn who_serves(known: Known<'_>, request: &Settling, phase: Phase) -> 
     match phase {
         Phase::PoolWait => {
             let mut serving = pool(&among);
-            // Light mode does not tell who waits to be accepted: other workers that hang would accept as well.
+            // Light mode does not tell who waits to be accepted: other workers that hang would accept as
+            // well.
             if dispatchers.is_empty() && serving.len() == 1 {
                 let listener = known.attendance.listener_of_worker(request.tgid);
                 let workers = listener.map_or(&[][..], |inode| known.attendance.workers(inode));
@@ -77,7 +78,8 @@ fn who_accepts(known: Known<'_>, request: &Settling, of_process: &[Tid]) -> Vec<
     tids
 }
 
-/// Threads that hang since before the trace, and would accept: of processes whose threads serve where they accept.
+/// Threads that hang since before the trace, and would accept: of processes whose threads serve where they
+/// accept.
 fn hung(known: Known<'_>, tgids: impl Iterator<Item = Tid>) -> Vec<Tid> {
     let is_one = |tid: &Tid, is: IsOne| known.histories.get(*tid).is_some_and(is);
     let dispatches: IsOne = |history| history.accepts && !history.is_slot;

@@ -16,7 +16,6 @@ use crate::machine::chain::endpoints::EndpointNames;
 use crate::machine::chain::feed::SleepSeen;
 use crate::machine::chain::handed::HandsOn;
 use crate::machine::chain::history::Histories;
-use crate::machine::chain::hung::HungThreads;
 use crate::machine::chain::known::Known;
 use crate::machine::chain::lasting::LastingConnections;
 use crate::machine::chain::looks::{AsleepLooks, port_of};
@@ -61,8 +60,6 @@ pub(in crate::machine) struct Service {
 pub(in crate::machine) struct Chain {
     /// What threads did.
     pub histories: Histories,
-    /// Who hangs in a request since before the trace.
-    pub hung: HungThreads,
     /// What connections have become.
     lasting: LastingConnections,
     /// What threads that slept for long were in.
@@ -298,7 +295,7 @@ impl Chain {
 
     /// Settles a request. Returns it if more may be known of it later, and `may_wait`.
     fn settle(&mut self, request: Rc<Settling>, may_wait: bool) -> Option<Rc<Settling>> {
-        self.hung.all_slept_on(&mut self.histories, request.end_ns);
+        self.looks.hung.all_slept_on(&mut self.histories, request.end_ns);
         let connections = &self.connections;
         let known = Known {
             histories: &self.histories,
@@ -375,7 +372,7 @@ impl Chain {
     pub(in crate::machine) const fn evicted(&self) -> u64 {
         self.histories.evicted()
             + self.attendance.evicted()
-            + self.hung.evicted()
+            + self.looks.hung.evicted()
             + self.connections.evicted()
             + self.lasting.evicted()
             + self.services.evicted()

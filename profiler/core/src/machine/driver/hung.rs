@@ -1,10 +1,10 @@
 //! Requests that hang since before the trace.
 //!
-//! In: looks at sleeping threads, with where in Python they are. Out: their sleep, for whoever waits behind them;
-//! as a window ends, the requests that they are at, which are open.
+//! In: looks at sleeping threads, with where in Python they are. Out: their sleep, for whoever waits behind
+//! them; as a window ends, the requests that they are at, which are open.
 //!
-//! Nothing of such a request is seen: it was read before, and nothing is answered. That a thread is at one its
-//! frames say, and a client's connection that its process has open.
+//! Nothing of such a request is seen: it was read before, and nothing is answered. That a thread is at one
+//! its frames say, and a client's connection that its process has open.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ impl State {
             is_open: true,
             ..SleepSeen::outside(slept.system_call)
         };
-        self.chain.hung.note((tgid, tid), since_ns, (sleep::phase(&slept), &seen));
+        self.chain.looks.hung.note((tgid, tid), since_ns, (sleep::phase(&slept), &seen));
         if self.chain.attendance.has_no_workers() {
             self.note_workers();
         }
@@ -52,14 +52,14 @@ impl State {
     /// Nothing was heard of a thread up to this moment: whether it hangs.
     pub(super) fn hangs_on(&mut self, tid: Tid, until_ns: u64) -> bool {
         let chain = &mut self.chain;
-        chain.hung.slept_on(&mut chain.histories, tid, until_ns)
+        chain.looks.hung.slept_on(&mut chain.histories, tid, until_ns)
     }
 
-    /// What was open is closed: each of those that hang is at a request too, as far as its process has that many
-    /// clients.
+    /// What was open is closed: each of those that hang is at a request too, as far as its process has that
+    /// many clients.
     pub(super) fn end_hung(&mut self, end_ns: u64, sink: &mut dyn FnMut(Entry)) {
         let mut left: BTreeMap<Tid, u64> = BTreeMap::new();
-        for HungThread { tgid, tid, phase } in self.chain.hung.all() {
+        for HungThread { tgid, tid, phase } in self.chain.looks.hung.all() {
             let descriptors = &self.world.descriptors;
             let left = left.entry(tgid).or_insert_with(|| descriptors.clients_at_all(tgid));
             if *left > 0 && self.hangs_on(tid, end_ns) {

@@ -23,7 +23,7 @@ enum Serves {
 #[derive(Clone, Copy, Debug)]
 struct Load {
     slots: usize,
-    /// What one takes alone, in the mean, and by how many per cent that differs.
+    /// What one takes alone, in the mean, and by how many percent that differs.
     alone_ns: u64,
     differs_percent: u64,
     /// In the mean from an answer to the next question.
@@ -275,7 +275,8 @@ fn endpoints_that_take_longer_are_not_taken_for_a_crowd() {
             add(1, at_ns + 150 * MS, 10 * MS);
         }
     }
-    let of = |measured: &Measured, endpoint| measured.of(&Leaf { object, endpoint, ..Leaf::of(kind) });
+    let of =
+        |measured: &MeasuredIndependence, endpoint| measured.of(&Leaf { object, endpoint, ..Leaf::of(kind) });
     let measured = all.measured();
     assert_eq!([1, 2].map(|endpoint| of(&measured, endpoint)), [Independence::Independent; 2]);
     assert_eq!(of(&measured, 3), Independence::Unknown);
