@@ -32,7 +32,7 @@ fn throttled(side: Side) -> Side {
 fn waited(seen: &Seen) -> anyhow::Result<()> {
     let all_ns: u64 = seen.sent.iter().map(|sent| sent.end_ns.saturating_sub(sent.sent_ns)).sum();
     let all = all_ns as f64 / 1e9;
-    between("request-seconds waited", seen.cost()?, (all * 0.1, all))
+    between("request-seconds waited", seen.figure("inflicted_seconds")?, (all * 0.1, all))
 }
 
 /// The kernel says that the quota stopped the server.

@@ -31,7 +31,7 @@ fn asleep(seen: &Seen) -> anyhow::Result<(f64, f64)> {
 /// No more than that is the finding's; where cores are short, who had the CPU has the rest of it.
 fn requests_waited(seen: &Seen) -> anyhow::Result<()> {
     let (least, most) = asleep(seen)?;
-    between("request-seconds of waiting for the lock", seen.cost()?, (0.0, most))?;
+    between("request-seconds of waiting for the lock", seen.figure("inflicted_seconds")?, (0.0, most))?;
     let all = seen.traced.number("/verdict/all_waiting_ns")? as f64 / 1e9;
     between("request-seconds of waiting for others", all, (least, f64::INFINITY))
 }

@@ -41,7 +41,7 @@ fn waitress(threads: u32) -> Waitress {
 /// Waits are those between the client's clock and the application's.
 fn waited(seen: &Seen) -> anyhow::Result<()> {
     let waited = seen.waited_by_clocks()?;
-    between("request-seconds waited", seen.cost()?, (waited * 0.8, waited))
+    between("request-seconds waited", seen.figure("inflicted_seconds")?, (waited * 0.8, waited))
 }
 
 /// Quick requests take no time of their own: what their clients waited, they waited for others.
@@ -49,7 +49,7 @@ fn behind_others(seen: &Seen) -> anyhow::Result<()> {
     let quick = seen.sent.iter().filter(|sent| sent.kind != "slow_body" && sent.status.is_some());
     let all_ns: u64 = quick.map(|sent| sent.end_ns.saturating_sub(sent.sent_ns)).sum();
     let all = all_ns as f64 / 1e9;
-    between("request-seconds waited", seen.cost()?, (all * 0.5, all))
+    between("request-seconds waited", seen.figure("inflicted_seconds")?, (all * 0.5, all))
 }
 
 /// Each request set up one connection, and waited for it at least as long as the back end took.
