@@ -4,6 +4,7 @@
 
 use profiler_common::system_call;
 use profiler_core::fact::asleep::{ConnectionState, FileSeen, ObjectSeen, OtherProcess};
+use profiler_core::model::chain::Held;
 
 /// Other processes that are named.
 const MAX_NAMED: usize = 3;
@@ -44,12 +45,13 @@ pub(super) fn in_short(object: &ObjectSeen) -> String {
 }
 
 /// How a process is held from outside; `None`: it is not, or that was not read.
-fn held(process: &OtherProcess) -> Option<&'static str> {
-    match process.state {
-        Some('T') => Some(", stopped by a signal"),
-        Some('t') => Some(", stopped by a tracer"),
-        _ => None,
-    }
+fn held(process: &OtherProcess) -> Option<String> {
+    let held = match process.state? {
+        'T' => Held::Stopped,
+        't' => Held::Traced,
+        _ => return None,
+    };
+    Some(format!(", {}", super::of_held(held)))
 }
 
 fn parts(object: &ObjectSeen) -> (String, &'static str) {
