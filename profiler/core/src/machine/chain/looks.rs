@@ -6,7 +6,7 @@
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, VecDeque};
 
-use profiler_common::system_call::{CLOCK_NANOSLEEP, NANOSLEEP};
+use profiler_common::system_call::{CLOCK_NANOSLEEP, NANOSLEEP, OPEN, OPENAT, OPENAT2};
 use rustc_hash::FxHashMap;
 
 use crate::bounded::{BoundedMap, push_if_room, push_newest};
@@ -224,6 +224,20 @@ impl AsleepLooks {
         first.filter(|_| locks.all(|look| look.object == first))
     }
 
+    /// The named pipe for whose other end threads of a process waited about this time as they opened it: all
+    /// looks that are near at that call agree on it.
+    pub(super) fn pipe_opened_about(&self, tids: &[Tid], call: u32, at_ns: u64) -> Option<u32> {
+        if ![OPEN, OPENAT, OPENAT2].contains(&call) {
+            return None;
+        }
+        let looks = tids.iter().filter_map(|tid| self.threads.get(tid)).flatten();
+        let mut near =
+            looks.filter(|look| look.at_ns.abs_diff(at_ns) <= NEAR_NS && look.seen.system_call == Some(call));
+        let first = near.next()?;
+        let is_pipe = matches!(first.seen.object, Some(ObjectSeen::Pipe { .. }));
+        first.object.filter(|_| is_pipe && near.all(|look| look.object == first.object))
+    }
+
     /// Who stands at the other end of what a thread waited for. Of a pipe, whose ends do not change hands,
     /// any look at it counts.
     pub(super) fn others<'a>(&'a self, look: &'a AsleepLook) -> &'a [OtherProcess] {
@@ -356,5 +370,20 @@ mod tests {
         looks.note(AsleepSeen { object: lock("/b"), ..sleeps }, 300, 0);
         assert_eq!(looks.file_lock_about(&[7], 150), None);
         assert_eq!(looks.file_lock_about(&[7], 100 + 2 * NEAR_NS), None);
+    }
+
+    #[test]
+    fn a_pipe_that_is_opened_is_named_only_where_all_looks_at_that_call_agree() {
+        let mut looks = AsleepLooks::default();
+        let pipe = |inode| Some(ObjectSeen::Pipe { inode, path: "/fifo".to_owned(), others: Vec::new() });
+        let opens = AsleepSeen { tid: 7, system_call: Some(OPENAT), ..AsleepSeen::default() };
+        looks.note(AsleepSeen { object: pipe(1), ..opens.clone() }, 100, 0);
+        looks.note(AsleepSeen { tid: 7, system_call: Some(0), ..AsleepSeen::default() }, 200, 0);
+        assert_eq!(looks.pipe_opened_about(&[7], OPENAT, 150), Some(0));
+        assert_eq!(looks.pipe_opened_about(&[7], 0, 150), None, "a read has a descriptor");
+        assert_eq!(looks.pipe_opened_about(&[7], OPENAT, 100 + 2 * NEAR_NS), None);
+        let file = FileSeen { path: "/data/a".to_owned(), ..FileSeen::default() };
+        looks.note(AsleepSeen { object: Some(ObjectSeen::File(file)), ..opens }, 300, 0);
+        assert_eq!(looks.pipe_opened_about(&[7], OPENAT, 150), None, "it opens files, too");
     }
 }

@@ -103,6 +103,13 @@ impl<'a> Follower<'a> {
                 .file_lock_about(self.known.histories.of_process(tgid), part.segment.start_ns);
             leaf.object = seen.map_or(leaf.object, |number| Object::Named { number });
         }
+        if seen.is_none() && leaf.kind == LeafKind::File {
+            let (tids, call) = (self.known.histories.of_process(tgid), sleep.system_call.cast_unsigned());
+            seen = self.known.looks.pipe_opened_about(tids, call, part.segment.start_ns);
+            if let Some(number) = seen {
+                (leaf.kind, leaf.object) = (LeafKind::Pipe, Object::Named { number });
+            }
+        }
         if seen.is_none()
             && leaf.kind == LeafKind::Child
             && let SleepEnd::Thread(by) = sleep.end
