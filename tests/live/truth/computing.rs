@@ -58,11 +58,13 @@ fn agrees(
         ensure!((share - truth).abs() <= 4.0 * error + BESIDE, "{path} {part}: {share} is not {truth}");
     }
     // Most of what an endpoint does here is in its parts. Where the server is Python, each sample has a
-    // place.
+    // place, but for one of 20, and chance.
     let all = endpoint["samples"].as_u64().context("no count")?;
     ensure!(samples * 2 > all, "{samples} of {all} are in the parts");
     let unplaced = endpoint["unplaced"].as_u64().context("no count")?;
-    ensure!(server == Parts::Uwsgi || unplaced <= all / 20, "{unplaced} of {all}");
+    let expected = all as f64 / 20.0;
+    let most = 4.0f64.mul_add(expected.sqrt(), expected);
+    ensure!(server == Parts::Uwsgi || unplaced as f64 <= most, "{unplaced} of {all}");
     Ok(())
 }
 
