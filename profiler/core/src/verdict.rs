@@ -72,7 +72,8 @@ pub struct HeldSlots {
 pub struct Verdict {
     /// What kind of sentence it is.
     pub pattern: Pattern,
-    /// What is named: the one cause, or of [`Pattern::Several`] two or three; empty: none is.
+    /// What is named: the one cause, or of [`Pattern::Several`] and [`Pattern::TakesAsLong`] two or three;
+    /// empty: none is.
     pub causes: Vec<Cause>,
     /// Request time that was waiting through somebody else, in nanoseconds.
     pub inflicted_ns: u64,

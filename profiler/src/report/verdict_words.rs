@@ -52,7 +52,7 @@ pub(crate) fn sentence(snapshot: &Snapshot, findings: &[Finding], verdict: &Verd
     let mut text = match (verdict.pattern, verdict.cause()) {
         (Pattern::Failures, cause) => return said.failures(cause),
         (Pattern::Slowest, Some(cause)) => said.slowest(cause),
-        (Pattern::TakesAsLong, Some(cause)) => said.takes_as_long(cause),
+        (Pattern::TakesAsLong, Some(_)) => said.takes_as_long(),
         (Pattern::Several, _) => said.several(),
         (pattern, Some(cause)) => said.inflicted(pattern, cause),
         (pattern, None) => return said.without_cause(pattern, findings),
@@ -156,9 +156,16 @@ impl Said<'_> {
         format!("Typical requests are well ({typical}), the slowest are not (up to {slowest}): {what}")
     }
 
-    fn takes_as_long(&self, cause: &Cause) -> String {
-        let held = unit::percent(summary::ratio(cause.held_ns, self.snapshot.chains.request_ns));
-        format!("No request waits for another; {held} of request time: {}", self.does(cause))
+    fn takes_as_long(&self) -> String {
+        let each = self.verdict.causes.iter().map(|cause| {
+            let held = unit::percent(summary::ratio(cause.held_ns, self.snapshot.chains.request_ns));
+            (held, self.does(cause))
+        });
+        let each: Vec<String> = match each.collect::<Vec<_>>().as_slice() {
+            [(held, does)] => vec![format!("{held} of request time: {does}")],
+            all => all.iter().map(|(held, does)| format!("{does} ({held} of request time)")).collect(),
+        };
+        format!("No request waits for another; {}", each.join("; "))
     }
 
     fn failures(&self, cause: Option<&Cause>) -> String {

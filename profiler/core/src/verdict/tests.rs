@@ -107,9 +107,16 @@ fn what_requests_do_themselves_is_said_and_accuses_nobody() {
     let verdict = of(&snapshot(vec![row(BACK_END, &[], 9 * SECOND), row(COMPUTING, &[], SECOND)]), &[]);
     assert_eq!(verdict.pattern, Pattern::TakesAsLong);
     assert!(!verdict.pattern.is_wrong() && verdict.advice.is_empty());
-    // Of several small things none is named.
-    let leaves = [BACK_END, SLEEP, COMPUTING].map(|leaf| row(leaf, &[], SECOND));
-    assert_eq!(of(&snapshot(leaves.to_vec()), &[]).pattern, Pattern::Healthy);
+    // Of several things those are named that together are most of it, the largest first.
+    let leaves = [(BACK_END, 3), (SLEEP, 4), (COMPUTING, 2)].map(|(leaf, own)| row(leaf, &[], own * SECOND));
+    let verdict = of(&snapshot(leaves.to_vec()), &[]);
+    let kinds: Vec<LeafKind> = verdict.causes.iter().map(|cause| cause.kind).collect();
+    assert_eq!((verdict.pattern, kinds), (Pattern::TakesAsLong, vec![LeafKind::Sleep, LeafKind::BackEnd]));
+    // Of many small things none is.
+    let kinds = [LeafKind::BackEnd, LeafKind::Sleep, LeafKind::File, LeafKind::Child, LeafKind::Computing];
+    let small = kinds.into_iter().chain([LeafKind::Client, LeafKind::Pipe]);
+    let rows = small.map(|kind| row(Leaf::of(kind), &[], SECOND)).collect();
+    assert_eq!(of(&snapshot(rows), &[]).pattern, Pattern::Healthy);
 }
 
 #[test]

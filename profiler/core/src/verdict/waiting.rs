@@ -93,7 +93,8 @@ impl<'a> Inflicted<'a> {
         let (most_ns, most) = self.ranked.first()?;
         let not_followed_ns = sum_of(chains, not_followed);
         let is_most = ratio(not_followed_ns, chains.request_ns) >= limits.named_min_ratio;
-        if is_most && not_followed_ns > *most_ns {
+        // What a cause would prevent rests on the rest of the time; what it holds was seen.
+        if is_most && not_followed_ns > sum(chains, most, |row| row.held_ns) {
             return Some(not_seen(chains, not_followed));
         }
         let own = largest(chains, limits, itself, chains.request_ns);
@@ -172,11 +173,21 @@ pub(super) fn hung(basis: &Basis<'_>) -> Option<Verdict> {
     Some(Verdict { causes: vec![cause.clone()], ..Verdict::new(pattern_of(cause.kind)) })
 }
 
-/// What requests themselves wait for or do most of their time.
+/// What requests themselves wait for or do most of their time: one thing, or the two or three that together
+/// are most of it.
 pub(super) fn usual(basis: &Basis<'_>) -> Option<Verdict> {
     let (chains, limits) = (&basis.snapshot.chains, basis.thresholds);
-    if let Some(cause) = largest(chains, limits, itself, chains.request_ns) {
-        return Some(Verdict { causes: vec![cause], ..Verdict::new(Pattern::TakesAsLong) });
+    let weigh = |group: &Group| sum(chains, group, itself);
+    let mut kinds = within(chains, Level::Kind, None);
+    kinds.sort_by_key(|group| (std::cmp::Reverse(weigh(group)), *group));
+    let mut named_ns = 0_u64;
+    for (count, group) in (1..=SEVERAL).zip(&kinds) {
+        named_ns = named_ns.saturating_add(weigh(group));
+        if named_ns > 0 && ratio(named_ns, chains.request_ns) >= limits.named_min_ratio {
+            let named = kinds.iter().take(count);
+            let causes = named.filter_map(|group| Cause::of(chains, *group, itself, &weigh)).collect();
+            return Some(Verdict { causes, ..Verdict::new(Pattern::TakesAsLong) });
+        }
     }
     mostly_not_seen(basis)
 }
