@@ -250,6 +250,8 @@ pub struct Socket {
     pub first_data_ns: u64,
     /// When the last byte arrived; 0: not known.
     pub last_data_ns: u64,
+    /// Light mode: inode of a UNIX socket whose bytes were moved; 0: none were, or it is not known.
+    pub inode: u64,
     /// Connections seen on this address before this one.
     pub generation: u32,
     /// [`SOCKET_WAITING`], [`SOCKET_ACCEPTED`], [`SOCKET_CLOSED`] or [`SOCKET_BACK_END`].

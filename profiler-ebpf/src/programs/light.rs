@@ -17,7 +17,9 @@ use crate::account::{self, Account};
 use crate::emit::{self, Light, LightEnd};
 use crate::empty;
 use crate::kernel::sock::{self, TypedSock};
-use crate::maps::{SOCKET_ACCEPTED, SOCKET_CLOSED, SOCKET_WAITING, SOCKETS};
+use crate::maps::{
+    SOCKET_ACCEPTED, SOCKET_CLOSED, SOCKET_WAITING, SOCKETS, SPEAKS_UNKNOWN, Socket, UNIX_LISTENERS,
+};
 use crate::preemption;
 
 /// Not 0 in light mode: the programs that every mode has report then what system calls would have shown.
@@ -83,6 +85,17 @@ fn moved(typed: TypedSock, bytes: i32, what: u32) {
     message(account, typed, bytes as u64, what);
 }
 
+/// Bytes are moved on the UNIX socket of this inode. Nothing shows such a socket closed: if it is not the one
+/// that was known at this address, this is another connection, whose bytes are all that is left to read.
+#[inline(always)]
+fn renew_unix(state: &mut Socket, inode: u64) {
+    if inode != 0 && state.inode != 0 && inode != state.inode {
+        state.generation = state.generation.wrapping_add(1);
+        (state.speaks, state.capture) = (SPEAKS_UNKNOWN, 0);
+    }
+    state.inode = inode;
+}
+
 /// The thread of `account`, which runs here, has moved so many bytes of a message.
 #[inline(always)]
 fn message(account: Account, typed: TypedSock, bytes: u64, what: u32) {
@@ -93,6 +106,10 @@ fn message(account: Account, typed: TypedSock, bytes: u64, what: u32) {
     // A reset takes the port away, and over loopback comes before the call that it answers has ended.
     let is_reset = is_tcp && local_port == 0;
     if is_tcp && !is_reset && socket::listener_at(local_port) == 0 {
+        return;
+    }
+    // Nothing shows that a UNIX socket is gone: at its address another end may be that asks, and serves nobody.
+    if !is_tcp && UNIX_LISTENERS.get_ptr(&sock::unix_address(sk)).is_none() {
         return;
     }
     let state = match SOCKETS.get_ptr_mut(&sk) {
@@ -109,6 +126,10 @@ fn message(account: Account, typed: TypedSock, bytes: u64, what: u32) {
         None => None,
     };
     let Some(state) = state else { return };
+    if !is_tcp {
+        // SAFETY: the look-up succeeded.
+        renew_unix(unsafe { &mut *state }, sock::inode(sk));
+    }
     let arrival_ns = if what == RECEIVED { client::arrival(sk, is_tcp, Got::UNKNOWN) } else { 0 };
     // SAFETY: the look-up succeeded; the thread itself runs here, so this is its account's only writer.
     unsafe {

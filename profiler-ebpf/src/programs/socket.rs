@@ -79,6 +79,7 @@ pub fn renew(sk: u64, beginning: Beginning, stage: u32) {
         stage,
         delayed_ms,
         local_port: 0,
+        inode: 0,
         speaks: SPEAKS_UNKNOWN,
         capture: 0,
     };

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::gate::{exclusive, shared};
 use wsgi_trace_test_support::gunicorn::{Settings, Version};
 use wsgi_trace_test_support::load::Load;
 use wsgi_trace_test_support::require_bpf;
@@ -329,6 +329,38 @@ fn uwsgi_s_threads() -> anyhow::Result<()> {
 #[ignore = "make live-all"]
 fn mod_wsgi_embedded() -> anyhow::Result<()> {
     agrees(&ModWsgi::embedded(1, 5))
+}
+
+/// Behind a front end of the target, each request that was answered counts once, for as long as it slept at
+/// least, and for no longer than its client waited.
+fn counts_each_once(recipe: &dyn Recipe) -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _others = shared()?;
+    let server = Server::start(recipe)?;
+    let trace = Trace::start_with(server.pid(), &["--light"])?;
+    let begun = Instant::now();
+    let options = ["--requests", "60", "--seconds", "30", "--clients", "2", "--routes", "/sleep/20"];
+    let sent = Load::run(server.address(), &options)?;
+    let waited_ns = 2 * u64::try_from(begun.elapsed().as_nanos())?;
+    let traced = trace.end()?;
+    let (completed, open) = (traced.number("/requests/completed")?, traced.number("/requests/open")?);
+    let request_ns = traced.number("/requests/time_in_requests_ns")?;
+    let asked = u64::try_from(sent.answered())?;
+    ensure!((completed, open) == (asked, 0), "{completed} and {open} open, of {asked}");
+    let bounds = asked * 20_000_000..=waited_ns;
+    ensure!(bounds.contains(&request_ns), "{request_ns} ns of {bounds:?}");
+    Ok(())
+}
+
+#[test]
+fn mod_wsgi_s_daemon_behind_apache_has_each_request_once() -> anyhow::Result<()> {
+    counts_each_once(&ModWsgi::daemon(2, 2))
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn uwsgi_behind_its_router_has_each_request_once() -> anyhow::Result<()> {
+    counts_each_once(&Uwsgi::new(2, 2).routed())
 }
 
 mod gaps {

@@ -8,11 +8,14 @@
 //! on its time is that of the threads that moved its bytes: on a CPU, waiting for one, or asleep. The call in
 //! which a thread slept says what for. Where no call is known, that is [`Phase::Unexplained`]. So is all that
 //! a thread does that serves several requests by turns: nothing shows for which of them.
+//!
+//! Behind a front end of the target a request is what the server behind it receives and sends.
 
 use crate::event::{Light, LightWhat, Slept, Slice, Tid};
 use crate::fact::OpenSlice;
 use crate::machine::driver::follow;
 use crate::machine::driver::state::State;
+use crate::machine::join::topology::AF_UNIX;
 use crate::machine::ledger::gil_attribution;
 use crate::machine::lock::gil::Part;
 use crate::machine::lock::gil_holder::Holders;
@@ -306,12 +309,18 @@ impl State {
             let known = self.product.drops.opened_light((light.socket, light.generation), time_ns);
             (socket.life.signs, socket.life.origin) = known;
         }
-        socket.life.is_unix = light.is_unix;
+        self.update_topology();
+        let family = if light.is_unix { AF_UNIX } else { 0 };
+        (socket.life.is_unix, socket.life.side) =
+            (light.is_unix, self.join.topology.side_of(light.tgid, family));
         Some(socket)
     }
 
     /// A request is over: with its last bytes sent, or without an answer at `at_ns`.
     pub(super) fn end_light(&mut self, mut active: LightRequest, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
+        if active.is_in_front {
+            return;
+        }
         if !active.is_responding {
             active.request.phases.add(Phase::Unexplained, at_ns.saturating_sub(active.covered_ns));
             active.request.times.end_ns = at_ns.max(active.covered_ns);

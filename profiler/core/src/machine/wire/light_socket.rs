@@ -9,7 +9,7 @@ use crate::event::{Light, Tid};
 use crate::machine::lock::gil_held::Held;
 use crate::machine::wire::ending::{Ended, How, Unfinished, asked};
 use crate::machine::wire::http1::{Inbound, Outbound, RequestHead, ResponseHead, Steps};
-use crate::machine::wire::origin::Origin;
+use crate::machine::wire::origin::{Origin, Side};
 use crate::machine::wire::signs::Signs;
 use crate::model::dropped::Asked;
 use crate::model::request::Request;
@@ -101,6 +101,8 @@ pub(in crate::machine) struct LightLife {
     pub(in crate::machine) tgid: Tid,
     /// Nobody sees it end.
     pub(in crate::machine) is_unix: bool,
+    /// What stands at its ends.
+    pub(in crate::machine) side: Side,
     /// It waits for its verdict already, or has it.
     pub(in crate::machine) is_judged: bool,
     pub(in crate::machine) origin: Origin,
@@ -117,6 +119,8 @@ pub(in crate::machine) struct LightRequest {
     pub(in crate::machine) is_responding: bool,
     /// Its response is known to be over.
     pub(in crate::machine) is_answered: bool,
+    /// A front end of the target has it: it counts as the request of the server behind.
+    pub(in crate::machine) is_in_front: bool,
     /// Its own first bytes were received: what begins after them is another.
     pub(in crate::machine) has_begun: bool,
     /// It asks for a head only.
@@ -185,7 +189,9 @@ impl Socket {
     pub(in crate::machine) fn receives(&mut self, bytes: u64, captured: &[u8]) -> Steps<RequestHead> {
         /// Type of a record of the handshake, with which each connection of TLS begins.
         const HANDSHAKE: u8 = 22;
-        let after_response = self.active.is_none() || self.is_answered();
+        // What comes behind the answer on such a connection is still of its only request.
+        let is_only = self.life.side == Side::Inner { private: true };
+        let after_response = self.active.is_none() || self.is_answered() && !is_only;
         let is_handshake = tls::begins(captured) && captured.first() == Some(&HANDSHAKE);
         // Nobody saw the connection made: its first bytes may lie within a message.
         let inbound = self
@@ -330,6 +336,7 @@ mod tests {
             owner: 1,
             left_ns: 0,
             is_answered: false,
+            is_in_front: false,
             held: Held::default(),
             last: None,
         }

@@ -9,6 +9,7 @@ use crate::machine::product::summary::Summary;
 use crate::machine::time::sleeps::Sleeping;
 use crate::machine::wire::http1::{RequestHead, Steps};
 use crate::machine::wire::light_socket::{LightRequest, Socket};
+use crate::machine::wire::origin::Side;
 use crate::machine::wire::state::Wire;
 use crate::model::lasting::Became;
 use crate::model::request::{Framing, Http, OnGil, Request, Seen, Stretch, Times};
@@ -68,9 +69,12 @@ pub(super) fn received(
             // Of bytes behind a handshake it is not known when they arrived.
             let is_behind = steps.first().is_some_and(|step| step.outside);
             let light = &Light { arrival_ns: if is_behind { 0 } else { light.arrival_ns }, ..*light };
+            // What is not HTTP shows no beginning. Such a connection is known since it was made.
+            let begins = begins || socket.life.side == Side::Inner { private: true } && socket.begun == 0;
             let begun = &mut socket.begun;
             let counts = (wire, summary);
-            let mut active = begin(counts, begun, socket.connection, light, time_ns, !begins);
+            let mut active =
+                begin(counts, begun, (socket.connection, socket.life.side), light, time_ns, !begins);
             turn_to(&mut active, done, time_ns);
             socket.active = Some(active);
         }
@@ -118,7 +122,14 @@ pub(super) fn sent(counts: (&mut Wire, &mut Summary), socket: &mut Socket, messa
     }
     if socket.active.is_none() {
         // Its beginning was before the watch, or is lost.
-        socket.active = Some(begin(counts, &mut socket.begun, socket.connection, light, time_ns, true));
+        socket.active = Some(begin(
+            counts,
+            &mut socket.begun,
+            (socket.connection, socket.life.side),
+            light,
+            time_ns,
+            true,
+        ));
     }
     advance(socket, done, time_ns);
     let Some(active) = &mut socket.active else { return };
@@ -160,14 +171,17 @@ fn is_unanswered(socket: &Socket) -> bool {
 fn begin(
     (wire, summary): (&mut Wire, &mut Summary),
     begun: &mut u32,
-    connection: u64,
+    (connection, side): (u64, Side),
     light: &Light,
     time_ns: u64,
     truncated: bool,
 ) -> LightRequest {
     let is_arrival = !truncated && light.arrival_ns > 0 && light.arrival_ns <= time_ns;
     let start_ns = if is_arrival { light.arrival_ns } else { time_ns };
-    summary.begin();
+    let is_in_front = side == Side::Front;
+    if !is_in_front {
+        summary.begin();
+    }
     let id = wire.request_count;
     wire.request_count = wire.request_count.saturating_add(1);
     let index_on_connection = *begun;
@@ -200,6 +214,7 @@ fn begin(
         covered_ns: time_ns,
         is_responding: false,
         is_answered: false,
+        is_in_front,
         has_begun: false,
         to_head: false,
         behind: 0,

@@ -10,6 +10,7 @@ use super::message::INTERIM_BYTES;
 use super::*;
 use crate::event::{Head, LightEnd, SleptOn, Tid};
 use crate::fact::{Account, InterpreterLock, InterpreterSeen};
+use crate::machine::join::topology::Topology;
 use crate::model::request::Request;
 
 fn light(what: LightWhat, tid: Tid, since_ns: u64, time_ns: u64, arrival_ns: u64) -> (Light, u64) {
@@ -103,6 +104,39 @@ fn a_request_waited_for_what_its_thread_slept_for() {
     state.end_light_window((&[], &[]), sent_ns, &mut sink);
     let phases: Vec<_> = found.expect("a request").phases.iter().collect();
     assert_eq!(phases, [(Phase::Cpu, 300), (Phase::GilWait, 200), (Phase::LockWait, 400)]);
+}
+
+#[test]
+fn a_request_that_goes_through_a_front_end_is_the_one_of_the_server_behind_it() {
+    let mut state = State::new(false);
+    (state.window_start_ns, state.watch_start_ns) = (0, 0);
+    state.join.topology = Topology::PrivateOverUnix;
+    let mut requests = Vec::new();
+    let mut sink = |entry: Entry| {
+        if let Entry::Request(request) = entry {
+            requests.push(*request);
+        }
+    };
+    let in_front = |what, since_ns, time_ns| light(what, 1, since_ns, time_ns, since_ns);
+    let behind = |what, since_ns, time_ns| {
+        let (light, time_ns) = light(what, 2, since_ns, time_ns, since_ns);
+        (Light { tgid: 2, socket: 8, is_unix: true, ..light }, time_ns)
+    };
+    for (light, time_ns) in [
+        in_front(LightWhat::Received, 10, 100),
+        behind(LightWhat::Received, 150, 200),
+        behind(LightWhat::Sent, 200, 900),
+        // The end of the body, which its server reads after it has answered.
+        behind(LightWhat::Received, 910, 920),
+        in_front(LightWhat::Sent, 100, 1_000),
+    ] {
+        state.light(&light, time_ns, &mut sink);
+    }
+    state.end_light_window((&[], &[]), 2_000, &mut sink);
+    let of = |request: &Request| (request.tgid, request.times.start_ns, request.times.end_ns);
+    assert_eq!(requests.iter().map(of).collect::<Vec<_>>(), [(2, 150, 900)]);
+    let seen = requests[0].seen;
+    assert!(!seen.truncated && !seen.open);
 }
 
 #[test]
