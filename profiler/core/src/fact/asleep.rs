@@ -112,6 +112,10 @@ pub enum ObjectSeen {
         /// Path of the listener, where it has one.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         path: String,
+        /// Inode of the listener at which nobody has accepted the connection yet; `None`: somebody has, or it
+        /// is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        waits_at: Option<u64>,
         /// Processes at the other end; empty: nobody was found.
         others: Vec<OtherProcess>,
     },
@@ -154,9 +158,9 @@ impl ObjectSeen {
                 let inode = if path.is_empty() { *inode } else { 0 };
                 Self::Pipe { inode, path: path.clone(), others: Vec::new() }
             }
-            Self::Unix { path, others, .. } => {
+            Self::Unix { path, others, waits_at, .. } => {
                 let others = others.iter().filter(|_| path.is_empty()).map(name).collect();
-                Self::Unix { inode: 0, path: path.clone(), others }
+                Self::Unix { inode: 0, path: path.clone(), waits_at: *waits_at, others }
             }
             Self::Tcp { peer, .. } => Self::Tcp {
                 inode: 0,

@@ -143,7 +143,8 @@ impl Reader {
         }
         if protocol.starts_with("UNIX") {
             let found = self.sockets.unix(&self.proc, tgid, inode).unwrap_or_default();
-            let object = ObjectSeen::Unix { inode, path: redacted(&found.path), others: Vec::new() };
+            let path = redacted(&found.path);
+            let object = ObjectSeen::Unix { inode, path, waits_at: found.waits_at, others: Vec::new() };
             return Found { object, ends: ends(found.other_end), again: None };
         }
         ObjectSeen::Anonymous { name: format!("{protocol} socket").trim_start().to_owned() }.into()

@@ -51,6 +51,8 @@ pub(super) struct Unix {
     pub(super) path: String,
     /// Inode of the other end.
     pub(super) other_end: Option<u64>,
+    /// Inode of the listener at which nobody has accepted the connection yet.
+    pub(super) waits_at: Option<u64>,
 }
 
 /// Asks for sockets.
@@ -97,15 +99,23 @@ impl Sockets {
         let namespace = namespace(proc, tgid)?;
         self.enter(proc, tgid, namespace)?;
         let diag = self.namespaces.get(&namespace)?.as_ref()?;
-        let Socket::Unix { path, peer, .. } = diag.unix(inode).ok().flatten()? else { return None };
+        let Socket::Unix { path, peer, connected, .. } = diag.unix(inode).ok().flatten()? else {
+            return None;
+        };
+        let other_end = peer.filter(|inode| *inode != 0);
+        // The other end has an inode from accept on. Who is asked for meanwhile a list of listeners says.
+        if connected && other_end.is_none() && self.budget.pause().is_none() {
+            let spent = Spent::begin();
+            let waits_at = diag.waits_at(inode).ok().flatten();
+            self.budget.spend(spent);
+            let (waits_at, path) = waits_at.map_or((None, None), |(listener, path)| (Some(listener), path));
+            return Some(Unix { path: path.unwrap_or_default(), other_end, waits_at });
+        }
         let of_peer = || match diag.unix(peer?).ok().flatten()? {
             Socket::Unix { path, .. } => path,
             Socket::Tcp { .. } => None,
         };
-        Some(Unix {
-            path: path.or_else(of_peer).unwrap_or_default(),
-            other_end: peer.filter(|inode| *inode != 0),
-        })
+        Some(Unix { path: path.or_else(of_peer).unwrap_or_default(), other_end, waits_at: None })
     }
 
     fn enter(&mut self, proc: &Proc, tgid: u32, namespace: Namespace) -> Option<()> {
@@ -239,12 +249,19 @@ mod tests {
         let path = directory.path().join("s");
         let listener = UnixListener::bind(&path).unwrap();
         let near = UnixStream::connect(&path).unwrap();
-        let (far, _) = listener.accept().unwrap();
         let mut sockets = Sockets::default();
+        let waits = sockets.unix(&Proc::default(), std::process::id(), inode(&near)).unwrap();
+        assert_eq!(
+            (waits.other_end, waits.waits_at),
+            (None, Some(inode(&listener))),
+            "nobody has accepted it"
+        );
+        assert_eq!(waits.path, path.to_string_lossy());
+        let (far, _) = listener.accept().unwrap();
         for (end, other) in [(&near, &far), (&far, &near)] {
             let found = sockets.unix(&Proc::default(), std::process::id(), inode(end)).unwrap();
             assert_eq!(found.path, path.to_string_lossy());
-            assert_eq!(found.other_end, Some(inode(other)));
+            assert_eq!((found.other_end, found.waits_at), (Some(inode(other)), None));
         }
     }
 }

@@ -116,6 +116,30 @@ impl Diag {
         })?;
         Ok(found.filter(|(known, _)| *known == u64::from(inode)).map(|(_, socket)| socket))
     }
+
+    /// The UNIX listener at which the connection of this socket waits to be accepted, with its path; `None`:
+    /// at none.
+    pub(crate) fn waits_at(&self, inode: u64) -> Result<Option<(u64, Option<String>)>, DiagError> {
+        let request = UnixRequest {
+            state_flags: unix::StateFlags::LISTEN,
+            inode: 0,
+            show_flags: ShowFlags::NAME | ShowFlags::ICONS,
+            cookie: NO_COOKIE,
+        };
+        self.send(SockDiagMessage::UnixRequest(request), true)?;
+        let mut found = None;
+        self.receive(true, &mut |message| {
+            // `sk_diag_dump_icons` (net/unix/diag.c) lists the clients' ends.
+            if let SockDiagMessage::UnixResponse(response) = message
+                && let Some(waiting) = response.pending_connections()
+                && waiting.iter().any(|client| u64::from(*client) == inode)
+                && let (listener, Socket::Unix { path, .. }) = unix_socket(&response)
+            {
+                found = Some((listener, path));
+            }
+        })?;
+        Ok(found)
+    }
 }
 
 fn inet(is_v6: bool, socket_id: SocketId, states: StateFlags) -> SockDiagMessage {

@@ -278,6 +278,9 @@ impl State {
                 let listener = self.world.processes.listener_at(port_of(peer).unwrap_or(0));
                 listener.map_or(0, |listener| listener.inode)
             }
+            Some(ObjectSeen::Unix { waits_at: Some(inode), .. }) => {
+                self.world.processes.listener_of(*inode).map_or(0, |listener| listener.inode)
+            }
             _ => 0,
         };
         // Requests of a loop take turns.

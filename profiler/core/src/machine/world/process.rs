@@ -265,6 +265,11 @@ impl Processes {
         self.listeners.iter().find(|listener| port > 0 && listener.port == port)
     }
 
+    /// A listener of the target's own.
+    pub fn listener_of(&self, inode: u64) -> Option<&ListenerSeen> {
+        self.listeners.iter().find(|listener| inode > 0 && listener.inode == inode)
+    }
+
     /// Whether a process holds the listener.
     pub fn holds(&self, tgid: Tid, inode: u64) -> bool {
         self.listeners.iter().any(|seen| seen.fd >= 0 && (seen.tgid, seen.inode) == (tgid, inode))
