@@ -108,7 +108,7 @@ fn message(account: Account, typed: TypedSock, bytes: u64, what: u32) {
     if is_tcp && !is_reset && socket::listener_at(local_port) == 0 {
         return;
     }
-    // Nothing shows that a UNIX socket is gone: at its address another end may be that asks, and serves nobody.
+    // Nothing shows a UNIX socket closed: at its address may be another by now, which serves nobody.
     if !is_tcp && UNIX_LISTENERS.get_ptr(&sock::unix_address(sk)).is_none() {
         return;
     }

@@ -52,7 +52,7 @@ pub(crate) fn sentence(snapshot: &Snapshot, findings: &[Finding], verdict: &Verd
     let mut text = match (verdict.pattern, verdict.cause()) {
         (Pattern::Failures, cause) => return said.failures(cause),
         (Pattern::Slowest, Some(cause)) => said.slowest(cause),
-        (Pattern::TakesAsLong, Some(_)) => said.takes_as_long(),
+        (Pattern::TakesAsLong, Some(_)) => said.takes_as_long(findings),
         (Pattern::Several, _) => said.several(),
         (pattern, Some(cause)) => said.inflicted(pattern, cause),
         (pattern, None) => return said.without_cause(pattern, findings),
@@ -156,7 +156,7 @@ impl Said<'_> {
         format!("Typical requests are well ({typical}), the slowest are not (up to {slowest}): {what}")
     }
 
-    fn takes_as_long(&self) -> String {
+    fn takes_as_long(&self, findings: &[Finding]) -> String {
         let each = self.verdict.causes.iter().map(|cause| {
             let held = unit::percent(summary::ratio(cause.held_ns, self.snapshot.chains.request_ns));
             (held, self.does(cause))
@@ -165,7 +165,8 @@ impl Said<'_> {
             [(held, does)] => vec![format!("{held} of request time: {does}")],
             all => all.iter().map(|(held, does)| format!("{does} ({held} of request time)")).collect(),
         };
-        format!("No request waits for another; {}", each.join("; "))
+        let healthy = in_order(findings).filter(|_| each.len() > 1);
+        format!("{}; {}", healthy.unwrap_or("No request waits for another"), each.join("; "))
     }
 
     fn failures(&self, cause: Option<&Cause>) -> String {
@@ -177,7 +178,6 @@ impl Said<'_> {
     }
 
     fn without_cause(&self, pattern: Pattern, findings: &[Finding]) -> String {
-        let healthy = findings.iter().find(|finding| finding.id == summary::HEALTHY);
         match pattern {
             Pattern::NoRequests => {
                 "No request was seen in the window: nothing can be said. Is this the right \
@@ -196,10 +196,7 @@ impl Said<'_> {
                 let reason = self.verdict.reason.as_deref().unwrap_or_default();
                 format!("Nothing wrong found, but that is not certain: {reason}")
             }
-            _ => healthy.filter(|finding| finding.answer == Answer::Present).map_or_else(
-                || "No request waits for another".to_owned(),
-                |finding| finding.sentence.trim_end_matches('.').to_owned(),
-            ),
+            _ => in_order(findings).unwrap_or("No request waits for another").to_owned(),
         }
     }
 
@@ -294,6 +291,12 @@ impl Said<'_> {
             other => format!("in {}", other.name()),
         }
     }
+}
+
+/// What the rule says that finds a server in order, without its end.
+fn in_order(findings: &[Finding]) -> Option<&str> {
+    let healthy = findings.iter().find(|finding| finding.id == summary::HEALTHY)?;
+    (healthy.answer == Answer::Present).then(|| healthy.sentence.trim_end_matches('.'))
 }
 
 fn shown(duration_ns: u64) -> String {

@@ -185,7 +185,9 @@ pub(super) fn usual(basis: &Basis<'_>) -> Option<Verdict> {
         named_ns = named_ns.saturating_add(weigh(group));
         if named_ns > 0 && ratio(named_ns, chains.request_ns) >= limits.named_min_ratio {
             let named = kinds.iter().take(count);
-            let causes = named.filter_map(|group| Cause::of(chains, *group, itself, &weigh)).collect();
+            let of_kind = named.filter_map(|group| Cause::of(chains, *group, itself, &weigh));
+            let mut causes: Vec<Cause> = of_kind.collect();
+            causes.sort_by_key(|cause| std::cmp::Reverse(cause.held_ns));
             return Some(Verdict { causes, ..Verdict::new(Pattern::TakesAsLong) });
         }
     }
