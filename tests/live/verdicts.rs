@@ -60,6 +60,7 @@ fn sleepers_in_a_thread_pool_are_what_the_queue_waits_for() -> anyhow::Result<()
 }
 
 #[test]
+#[ignore = "make live: which worker takes a connection is chance; make test replays its recording"]
 fn connections_that_stay_with_one_full_worker_are_advised_for_that() -> anyhow::Result<()> {
     let Some(judged) = judge("gthread-one-worker-exhausted")? else { return Ok(()) };
     let finding = present(&judged, "sleeping").map(|finding| finding.advice.as_str()).unwrap_or_default();
