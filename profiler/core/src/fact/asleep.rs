@@ -219,6 +219,8 @@ pub enum ConnectionState {
     Acknowledged,
     /// Some of what was sent is on its way.
     InFlight,
+    /// Nobody has accepted it at the other end yet, whose processes are those of its listener.
+    NotAccepted,
     /// The other end has closed it.
     Closed,
 }

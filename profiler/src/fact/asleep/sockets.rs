@@ -6,7 +6,7 @@
 //! two addresses: never beyond address translation.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use profiler_core::fact::asleep::ConnectionState;
@@ -40,7 +40,8 @@ pub(super) struct Connection {
     pub(super) peer: String,
     /// How it stands.
     pub(super) state: ConnectionState,
-    /// Inode of the other end, if that is a socket of the same namespace that somebody has open.
+    /// Inode of the other end, if that is a socket of the same namespace that somebody has open; of the
+    /// listener, where nobody has accepted the connection.
     pub(super) other_end: Option<u64>,
 }
 
@@ -85,11 +86,19 @@ impl Sockets {
         }
         let tcp = found?;
         let diag = self.namespaces.get(&namespace)?.as_ref()?;
-        let other_end = if tcp.state == LISTEN { None } else { diag.tcp(tcp.peer, tcp.local).ok().flatten() };
+        let mut other_end =
+            if tcp.state == LISTEN { None } else { diag.tcp(tcp.peer, tcp.local).ok().flatten() };
+        let mut state = state(&tcp);
+        // The other end has an inode from accept on. Until then its listener's processes stand there.
+        if other_end.is_some_and(|other| other.inode == 0) && is_open(state) {
+            let nobody = SocketAddr::new(any_host(tcp.peer), 0);
+            state = ConnectionState::NotAccepted;
+            other_end = diag.tcp(tcp.peer, nobody).ok().flatten().filter(|found| found.state == LISTEN);
+        }
         Some(Connection {
             local: said(tcp.local),
             peer: if tcp.state == LISTEN { String::new() } else { said(tcp.peer) },
-            state: state(&tcp),
+            state,
             other_end: other_end.map(|other| other.inode).filter(|inode| *inode != 0),
         })
     }
@@ -155,6 +164,19 @@ impl Sockets {
 /// An address as everyone writes it: one of IPv4 in IPv6 as that of IPv4.
 fn said(address: SocketAddr) -> String {
     SocketAddr::new(address.ip().to_canonical(), address.port()).to_string()
+}
+
+/// An address of the same family that no host has.
+const fn any_host(of: SocketAddr) -> IpAddr {
+    match of {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    }
+}
+
+/// Whether a connection is one that both ends have made, and neither has closed.
+const fn is_open(state: ConnectionState) -> bool {
+    matches!(state, ConnectionState::Acknowledged | ConnectionState::InFlight | ConnectionState::WindowZero)
 }
 
 /// How a connection stands.

@@ -89,6 +89,7 @@ fn of_connection(peer: &str, state: ConnectionState) -> String {
         ConnectionState::WindowZero => ", takes no more bytes",
         ConnectionState::Acknowledged => ", has all that was sent",
         ConnectionState::InFlight => ", not all acknowledged yet",
+        ConnectionState::NotAccepted => ", not accepted yet",
         ConnectionState::Closed => ", closed by the other end",
     };
     format!("{peer}{state}")

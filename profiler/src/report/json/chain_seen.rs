@@ -28,7 +28,7 @@ view! {
             _ => None,
         },
         /// How the TCP connection stood: connecting, retransmitting, window_zero, acknowledged, in_flight,
-        /// closed; null: not known, or it is none.
+        /// not_accepted, closed; null: not known, or it is none.
         connection: Option<&'static str> = match object {
             ObjectSeen::Tcp { state, .. } => connection(*state),
             _ => None,
@@ -89,6 +89,7 @@ const fn connection(state: ConnectionState) -> Option<&'static str> {
         ConnectionState::WindowZero => Some("window_zero"),
         ConnectionState::Acknowledged => Some("acknowledged"),
         ConnectionState::InFlight => Some("in_flight"),
+        ConnectionState::NotAccepted => Some("not_accepted"),
         ConnectionState::Closed => Some("closed"),
     }
 }

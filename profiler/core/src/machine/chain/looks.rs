@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 
 use crate::bounded::{BoundedMap, push_if_room, push_newest};
 use crate::event::Tid;
-use crate::fact::asleep::{AsleepSeen, ObjectSeen, OtherProcess, SleepState};
+use crate::fact::asleep::{AsleepSeen, ConnectionState, ObjectSeen, OtherProcess, SleepState};
 use crate::fact::place::{OwnCode, PlaceSeen};
 use crate::machine::chain::hung::HungThreads;
 use crate::model::chain::Held;
@@ -55,9 +55,16 @@ impl AsleepLook {
         }
     }
 
-    /// It slept on purpose.
-    fn is_of_a_sleep(&self) -> bool {
-        self.seen.system_call.is_some_and(|call| [NANOSLEEP, CLOCK_NANOSLEEP].contains(&call))
+    /// Processes that have accepted the connection that the thread waits for, or have its other end.
+    pub(super) fn accepted_by(&self) -> &[OtherProcess] {
+        match &self.seen.object {
+            None
+            | Some(
+                ObjectSeen::Tcp { state: ConnectionState::NotAccepted, .. }
+                | ObjectSeen::Unix { waits_at: Some(_), .. },
+            ) => &[],
+            Some(object) => object.processes(),
+        }
     }
 
     /// Port of its own end of a TCP connection.

@@ -122,7 +122,7 @@ impl<'a> Follower<'a> {
 
     /// The other end of a connection is the target itself, or a listener of its own. `false`: it is not.
     fn own_connection(&mut self, at: LookedAt<'a>, ns: u64, hops: Hops) -> bool {
-        let others = at.look.seen.object.as_ref().map_or(&[][..], ObjectSeen::processes);
+        let others = at.look.accepted_by();
         let ours = others.iter().map(|other| other.tgid).find(|tgid| self.known.has_process(*tgid));
         if ours.is_none() && (at.look.own_listener == 0 || !others.is_empty()) {
             return false;

@@ -8,7 +8,6 @@ use super::kinds::slept;
 use super::looked::LookedAt;
 use super::{Follower, Interval, MAX_DEPTH};
 use crate::event::Tid;
-use crate::fact::asleep::ObjectSeen;
 use crate::machine::chain::blockers::{Blockers, blockers};
 use crate::machine::chain::history::SegmentPart;
 use crate::machine::chain::leaves::LeafNote;
@@ -136,8 +135,7 @@ impl<'a> Follower<'a> {
             return is_first && meanwhile.all(|(_, stage)| waits(stage));
         }
         look.is_some_and(|look| {
-            let others = look.seen.object.as_ref().map_or(&[][..], ObjectSeen::processes);
-            others.is_empty() && is_line(self.known.attendance.acceptors(look.own_listener))
+            look.accepted_by().is_empty() && is_line(self.known.attendance.acceptors(look.own_listener))
         })
     }
 
