@@ -238,9 +238,7 @@ impl State {
         let seen = SleepSeen { since_before: true, held, ..self.sleep_of(found, &call, &told) };
         let doer = Doer { tgid: found.tgid, tid: found.tid, request: 0 };
         self.chain.histories.piece(doer, &call, true, &seen);
-        if let Some(name) = self.other_program(found.tgid) {
-            self.chain.executes(found.tgid, &name);
-        }
+        self.note_program(found.tgid);
         if is_one_connection(&seen) {
             self.chain.reads(seen.connection, found.tgid);
         }
@@ -290,6 +288,7 @@ impl State {
         self.chain.note_look(seen, at_ns, own_listener, request);
         self.note_hung(tid);
     }
+        self.note_program(tgid);
 
     /// How a look saw a thread held in a sleep, and since when.
     fn held_in(&self, tid: Tid, interval: (u64, u64)) -> Option<(Held, u64)> {
@@ -331,6 +330,13 @@ impl State {
 
     /// A thread has ended.
     pub fn note_end(&mut self, tid: Tid, at_ns: u64) {
+    /// A process of which something is known since before the trace may run another program.
+    fn note_program(&mut self, tgid: Tid) {
+        if let Some(name) = self.other_program(tgid) {
+            self.chain.executes(tgid, &name);
+        }
+    }
+
         self.chain.histories.ended(tid, at_ns);
     }
 
