@@ -45,6 +45,8 @@ pub(in crate::machine) struct SleepSeen {
     pub is_open: bool,
     /// A look saw its thread held from outside, since this moment.
     pub held: Option<(Held, u64)>,
+    /// Of a sleep in a gap: a look saw it, since this moment.
+    pub since_ns: Option<u64>,
 }
 
 impl SleepSeen {
@@ -114,6 +116,7 @@ impl SleepSeen {
             is_way_out: false,
             is_open: false,
             held: None,
+            since_ns: None,
         }
     }
 }
@@ -164,15 +167,27 @@ impl HistoryEntry<'_> {
         let asleep = (sleep(piece.blocked, seen), decided_ns - of_decided_ns);
         let held = (seen.stood_still(held_phase), held_ns);
         let undecided = (Did::Unseen, piece.undecided_ns);
-        let awake = (ran, account.cpu_ns);
-        let queued = (Did::Queued((start_ns, end_ns)), account.run_queue_ns);
+        let queued = Did::Queued((start_ns, end_ns));
         // A call sleeps first, then waits for a CPU, then runs. A thread that is still in one ran before it
-        // slept, and in a gap that is most likely.
-        let parts = if is_call && !seen.is_open {
-            [fault, asleep, held, undecided, queued, awake, (Did::Unseen, unknown_ns)]
-        } else {
-            [awake, fault, asleep, held, undecided, queued, (Did::Unseen, unknown_ns)]
+        // slept, and in a gap that is most likely, unless a look saw since when it slept.
+        let before_ns = match seen.since_ns {
+            Some(since_ns) if !is_call => since_ns.saturating_sub(start_ns),
+            _ if is_call && !seen.is_open => 0,
+            _ => account.cpu_ns,
         };
+        let ran_before_ns = before_ns.min(account.cpu_ns);
+        let queued_before_ns = (before_ns - ran_before_ns).min(account.run_queue_ns);
+        let parts = [
+            (ran, ran_before_ns),
+            (queued, queued_before_ns),
+            fault,
+            asleep,
+            held,
+            undecided,
+            (queued, account.run_queue_ns - queued_before_ns),
+            (ran, account.cpu_ns - ran_before_ns),
+            (Did::Unseen, unknown_ns),
+        ];
         let mut at_ns = start_ns;
         for (did, ns) in parts {
             let until_ns = at_ns.saturating_add(ns).min(end_ns);

@@ -287,6 +287,17 @@ impl AsleepLooks {
         (self.numbers, self.objects) = <_>::default();
         let mut threads = std::mem::take(&mut self.threads);
         for look in threads.values_mut().flatten() {
+    /// Since when a thread was asleep in a call, as the look within an interval saw it; it began there.
+    pub(in crate::machine) fn asleep_since(
+        &self,
+        tid: Tid,
+        interval: (u64, u64),
+        system_call: u32,
+    ) -> Option<u64> {
+        let seen = &self.within(tid, interval)?.seen;
+        (seen.system_call == Some(system_call) && seen.since_ns >= interval.0).then_some(seen.since_ns)
+    }
+
             look.object = self.object_of(&look.seen);
         }
         self.threads = threads;

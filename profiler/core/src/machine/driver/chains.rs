@@ -87,6 +87,7 @@ impl State {
             since_before: since_before(gap),
             is_way_out,
             held: self.held_in(slice.tid, (gap.start_ns, gap.end_ns)),
+            since_ns: self.asleep_since(slice.tid, (gap.start_ns, gap.end_ns), in_gap),
             is_open: told.is_open && slice.system_call == u32::MAX,
             end: match slice.in_gap.woken_by_tid {
                 _ if told.is_open && slice.system_call == u32::MAX && is_file_lock(in_gap) => SleepEnd::Open,
@@ -155,6 +156,7 @@ impl State {
             is_way_out: false,
             is_open: told.is_open,
             held: None,
+            since_ns: None,
         }
     }
 
@@ -290,6 +292,15 @@ impl State {
     }
         self.note_program(tgid);
 
+    /// Since when a look saw a thread asleep in a call, within an interval.
+    fn asleep_since(&self, tid: Tid, interval: (u64, u64), system_call: i32) -> Option<u64> {
+        // Who sleeps for less is never looked at.
+        if interval.1.saturating_sub(interval.0) < LOOKED_AT_NS {
+            return None;
+        }
+        self.chain.looks.asleep_since(tid, interval, u32::try_from(system_call).ok()?)
+    }
+
     /// How a look saw a thread held in a sleep, and since when.
     fn held_in(&self, tid: Tid, interval: (u64, u64)) -> Option<(Held, u64)> {
         // Who sleeps for less is never looked at.
@@ -400,6 +411,7 @@ impl State {
             held: self.held_in(slept.tid, (slept.start_ns, end_ns)),
         };
         if phase == Phase::LockWait {
+            since_ns: None,
             self.note_release(slept.tgid, &seen, slept.woken_ns);
         }
         self.note_since_before(slept.tid, slept.start_ns);
