@@ -375,13 +375,15 @@ impl<'a> Follower<'a> {
     }
 
     /// Whether a thread of the target, of this process or another, ended a wait by what it did. A child that
-    /// ends wakes its parent by a signal, whatever the parent waits for.
+    /// ends wakes its parent by a signal, whatever the parent waits for. That a thread of it ends does not.
     fn has_released(&self, tgid: Tid, by: Tid, at_ns: u64) -> bool {
         /// A thread has ended so soon after it sent the signal.
         const ENDS_NS: u64 = 5_000_000;
-        self.known.histories.get(by).is_some_and(|history| {
+        let histories = self.known.histories;
+        let has_ended = |tid: Tid| histories.get(tid).is_none_or(|history| history.ended_ns.is_some());
+        histories.get(by).is_some_and(|history| {
             let ends = history.ended_ns.is_some_and(|ended_ns| ended_ns.abs_diff(at_ns) <= ENDS_NS);
-            history.tgid == tgid || !ends
+            history.tgid == tgid || !ends || !has_ended(history.tgid)
         })
     }
 
