@@ -76,6 +76,11 @@ impl AsleepLook {
     }
 }
 
+/// Whether a call sleeps on purpose.
+const fn is_sleep(call: u32) -> bool {
+    matches!(call, NANOSLEEP | CLOCK_NANOSLEEP)
+}
+
 /// Port of `127.0.0.1:80` or `[::1]:80`.
 pub(in crate::machine) fn port_of(address: &str) -> Option<u16> {
     address.rsplit_once(':')?.1.parse().ok()
@@ -221,14 +226,14 @@ impl AsleepLooks {
         inode.and_then(|inode| self.sockets.get(&inode)).is_some_and(|(_, is_shared)| *is_shared)
     }
 
-    /// The file lock for which threads of a process tried again and again about this time: all looks that are
-    /// near agree on it.
-    pub(super) fn file_lock_about(&self, tids: &[Tid], at_ns: u64) -> Option<u32> {
-        let looks = tids.iter().filter_map(|tid| self.threads.get(tid)).flatten();
-        let near = looks.filter(|look| look.at_ns.abs_diff(at_ns) <= NEAR_NS && look.is_of_a_sleep());
-        let mut locks = near.filter(|look| matches!(look.seen.object, Some(ObjectSeen::FileLock { .. })));
-        let first = locks.next()?.object;
-        first.filter(|_| locks.all(|look| look.object == first))
+    /// The file lock for which threads of a process waited about this time in a call, or tried again and again
+    /// between sleeps on purpose: all looks that are near agree on it.
+    pub(super) fn file_lock_about(&self, tids: &[Tid], call: u32, at_ns: u64) -> Option<u32> {
+        let is_sleep = is_sleep(call);
+        self.seen_about(tids, at_ns, |look| {
+            let is_lock = matches!(look.seen.object, Some(ObjectSeen::FileLock { .. }));
+            is_lock && look.seen.system_call.is_some_and(|of| of == call || is_sleep && self::is_sleep(of))
+        })
     }
 
     /// The named pipe for whose other end threads of a process waited about this time as they opened it: all
@@ -260,6 +265,13 @@ impl AsleepLooks {
         tid: Tid,
         (from_ns, until_ns): (u64, u64),
     ) -> Option<(Held, u64)> {
+        let found = self.seen_about(tids, at_ns, |look| look.seen.system_call == Some(call))?;
+        let object = self.objects.get(found as usize);
+        object.filter(|object| matches!(object, ObjectSeen::Pipe { .. })).map(|_| found)
+    }
+
+    /// What threads of a process waited for about this time, as far as all looks of a kind that are near agree.
+    fn seen_about(&self, tids: &[Tid], at_ns: u64, is_one: impl Fn(&AsleepLook) -> bool) -> Option<u32> {
         let looks = self.threads.get(&tid)?;
         let first = looks.partition_point(|look| look.at_ns < from_ns);
         let inside = looks.range(first.min(looks.len())..).take_while(|look| look.at_ns <= until_ns);
@@ -384,10 +396,14 @@ mod tests {
         looks.note(sleeps.clone(), 200, 0);
         let waits = AsleepSeen { tid: 8, system_call: Some(72), object: lock("/other"), ..<_>::default() };
         looks.note(waits, 200, 0);
-        assert_eq!(looks.file_lock_about(&[7, 8], 150), Some(0), "who waits in a call waits for that");
+        assert_eq!(
+            looks.file_lock_about(&[7, 8], CLOCK_NANOSLEEP, 150),
+            Some(0),
+            "who waits in a call waits for that"
+        );
         looks.note(AsleepSeen { object: lock("/b"), ..sleeps }, 300, 0);
-        assert_eq!(looks.file_lock_about(&[7], 150), None);
-        assert_eq!(looks.file_lock_about(&[7], 100 + 2 * NEAR_NS), None);
+        assert_eq!(looks.file_lock_about(&[7], CLOCK_NANOSLEEP, 150), None);
+        assert_eq!(looks.file_lock_about(&[7], CLOCK_NANOSLEEP, 100 + 2 * NEAR_NS), None);
     }
 
     #[test]

@@ -96,15 +96,12 @@ impl<'a> Follower<'a> {
             None | Some(ObjectSeen::Tcp { .. } | ObjectSeen::Anonymous { .. }) => {}
             Some(_) => leaf.object = seen.map_or(leaf.object, |number| Object::Named { number }),
         }
-        if seen.is_none() && sleep.polls_file_lock {
-            seen = self
-                .known
-                .looks
-                .file_lock_about(self.known.histories.of_process(tgid), part.segment.start_ns);
+        let (tids, call) = (self.known.histories.of_process(tgid), sleep.system_call.cast_unsigned());
+        if seen.is_none() && (sleep.polls_file_lock || leaf.kind == LeafKind::FileLock) {
+            seen = self.known.looks.file_lock_about(tids, call, part.segment.start_ns);
             leaf.object = seen.map_or(leaf.object, |number| Object::Named { number });
         }
         if seen.is_none() && leaf.kind == LeafKind::File {
-            let (tids, call) = (self.known.histories.of_process(tgid), sleep.system_call.cast_unsigned());
             seen = self.known.looks.pipe_opened_about(tids, call, part.segment.start_ns);
             if let Some(number) = seen {
                 (leaf.kind, leaf.object) = (LeafKind::Pipe, Object::Named { number });
