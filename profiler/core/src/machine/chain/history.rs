@@ -85,10 +85,11 @@ impl History {
         self.is_slot || !self.is_loop && !self.accepts && is_in_request()
     }
 
-    /// Whether this is the last that it did, and all that is known.
-    pub(super) fn is_only(&self, did: Did) -> bool {
-        let mut known = self.segments.iter().rev().filter(|segment| segment.did != Did::Unseen);
-        known.next().is_some_and(|last| last.did == did) && known.next().is_none()
+    /// Whether a sleep in this call since before the trace is all that is known of it.
+    pub(super) fn has_only_slept(&self, in_call: i32) -> bool {
+        let is_that = |did: Did| matches!(did, Did::Slept(SegmentSleep { system_call, since_before: true, .. }) if system_call == in_call);
+        let mut known = self.segments.iter().filter(|segment| segment.did != Did::Unseen).peekable();
+        known.peek().is_some() && known.all(|segment| is_that(segment.did))
     }
 
     /// Whether it may have been there at this moment.

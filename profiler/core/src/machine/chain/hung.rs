@@ -9,7 +9,7 @@ use crate::bounded::BoundedMap;
 use crate::event::Tid;
 use crate::machine::chain::feed::SleepSeen;
 use crate::machine::chain::history::Histories;
-use crate::machine::chain::segment::Did;
+use crate::machine::chain::segment::{Did, SegmentSleep};
 use crate::phase::Phase;
 
 /// Threads that are kept.
@@ -64,10 +64,11 @@ impl HungThreads {
         let Some(HungSleep { tgid, since_ns, did, .. }) = self.threads.get(&tid).copied() else {
             return false;
         };
+        let Did::Slept(SegmentSleep { system_call, .. }) = did else { return false };
         let has_gone_on = histories.get(tid).is_some_and(|history| {
             history.tgid != tgid
                 || history.ended_ns.is_some()
-                || !history.is_only(did) && history.end_ns() > since_ns
+                || !history.has_only_slept(system_call) && history.end_ns() > since_ns
         });
         if has_gone_on {
             self.threads.remove(&tid);
@@ -112,7 +113,8 @@ mod tests {
 
     fn hangs() -> HungThreads {
         let mut hung = HungThreads::default();
-        hung.note((1, 2), 5 * MS, (Phase::BackendWait, &SleepSeen::outside(0)));
+        let seen = SleepSeen { since_before: true, ..SleepSeen::outside(0) };
+        hung.note((1, 2), 5 * MS, (Phase::BackendWait, &seen));
         hung
     }
 
