@@ -92,6 +92,11 @@ pub(in crate::machine) fn are_of_one_host(local: &str, peer: &str) -> bool {
     matches!((host(local), host(peer)), (Some(local), Some(peer)) if local == peer || peer.is_loopback())
 }
 
+/// A connection whose addresses were not found, or not yet.
+fn is_unresolved(object: &ObjectSeen) -> bool {
+    matches!(object, ObjectSeen::Tcp { local, .. } if local.is_empty())
+}
+
 /// Inode of a connection. A listener has nobody at its other end, and is several processes' by design.
 fn connection_of(object: &ObjectSeen) -> Option<u64> {
     match object {
@@ -165,6 +170,7 @@ impl AsleepLooks {
     /// Number of what a thread waited for, or of who held it.
     fn object_of(&mut self, seen: &AsleepSeen) -> Option<u32> {
         match (&seen.object, &seen.held_by) {
+            (Some(object), _) if is_unresolved(object) => None,
             (Some(object), _) if !seen.stands_still() => self.number(object),
             (_, Some(by)) if seen.stands_still() => self.number(&ObjectSeen::By(by.clone())),
             _ => None,
@@ -196,7 +202,9 @@ impl AsleepLooks {
     pub(super) fn within(&self, tid: Tid, (from_ns, until_ns): (u64, u64)) -> Option<&AsleepLook> {
         let looks = self.threads.get(&tid)?;
         let first = looks.partition_point(|look| look.at_ns < from_ns);
-        looks.get(first).filter(|look| look.at_ns <= until_ns)
+        let mut inside = looks.range(first..).take_while(|look| look.at_ns <= until_ns);
+        let first = inside.clone().next();
+        inside.find(|look| !look.seen.object.as_ref().is_some_and(is_unresolved)).or(first)
     }
 
     /// Whether a thread was seen in the middle of the application that the server had called: what it waits
