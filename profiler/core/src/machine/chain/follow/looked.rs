@@ -157,6 +157,12 @@ impl<'a> Follower<'a> {
             return false;
         }
         let at_ns = at.look.at_ns;
+        // What was so as the trace began is so in all of a wait since before.
+        let moments = if at_ns < at.part.from_ns {
+            (at.part.from_ns, at.part.until_ns)
+        } else {
+            (at_ns, at_ns.saturating_add(1))
+        };
         // Who waits for the same lock does not have it.
         let waits_too = |tid: Tid, segment: &Segment| match segment.did {
             Did::Slept(sleep) if hop == Phase::FileWait && is_file_lock(sleep.system_call) => {
@@ -169,7 +175,7 @@ impl<'a> Follower<'a> {
             let busy = |part: SegmentPart<'_>| !part.segment.is_idle() && !waits_too(*tid, part.segment);
             let history = self.known.histories.get(*tid).filter(|_| *tid != at.of.1);
             history.is_some_and(|history| {
-                history.lives_at(at_ns) && history.within(at_ns, at_ns.saturating_add(1)).all(busy)
+                history.lives_at(at_ns) && history.within(moments.0, moments.1).all(busy)
             })
         };
         let tids = self.known.histories.of_process(other.tgid).iter().copied();
