@@ -51,6 +51,12 @@ impl Recipe for Hanging {
                 command.args(["--processes", &slots, "--http-socket", &address, "--module", "hanging:app"]);
                 command
             }
+            "uvicorn" => {
+                let (host, port) = place.address.host_and_port();
+                let mut command = Command::new(Place::servers_program("python"));
+                command.args(["-m", "uvicorn", "--host", &host, "--port", &port, "hanging_asgi:app"]);
+                command
+            }
             _ => {
                 let mut command = Command::new(Place::servers_program("waitress-serve"));
                 command.args(["--threads", &slots, "--listen", &address, "hanging:app"]);
@@ -159,7 +165,51 @@ fn others_serve_on(options: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Nothing hangs before the trace: all slots do so soon after, and clients give up behind them.
+fn hang_meanwhile(name: &'static str, options: &[&str]) -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _others = shared()?;
+    let hung = Hung::start(name, 0)?;
+    let trace = Trace::start_with(hung.server.pid(), options)?;
+    // The server has answered some before that.
+    let load = ["--clients", "3", "--requests", "30", "--routes", "/sleeps"];
+    let before = Load::run(hung.server.address(), &load)?;
+    ensure!(before.answered() == 30, "{} were answered", before.answered());
+    let kept = (0..SLOTS).map(|_| ask(hung.server.address(), "/asks")).collect::<Result<Vec<_>, _>>()?;
+    let load = ["--clients", "4", "--timeout", "1", "--seconds", "6", "--routes", "/"];
+    let sent = Load::run(hung.server.address(), &load)?;
+    ensure!(sent.answered() == 0, "{} were answered", sent.answered());
+    let traced = trace.end()?;
+    drop(kept);
+    let sentence = traced.value("/verdict/sentence")?.as_str().unwrap_or_default().to_owned();
+    eprintln!("{sentence}");
+    for part in [hung.back_end.as_str(), "hanging.py:"] {
+        ensure!(sentence.contains(part), "no {part}: {sentence}");
+    }
+    Ok(())
+}
+
 const LIGHT: &[&str] = &["--light"];
+
+#[test]
+fn threads_of_a2wsgi_that_all_hang_are_named_in_light_mode() -> anyhow::Result<()> {
+    hang_meanwhile("uvicorn", LIGHT)
+}
+
+#[test]
+#[ignore = "make live: make test has it in light mode"]
+fn threads_of_a2wsgi_that_all_hang_are_named() -> anyhow::Result<()> {
+    hang_meanwhile("uvicorn", &[])?;
+    all_hang("uvicorn", &[])?;
+    all_hang("uvicorn", LIGHT)
+}
+
+#[test]
+#[ignore = "make live: make test has it on uvicorn"]
+fn threads_of_waitress_that_begin_to_hang_are_named() -> anyhow::Result<()> {
+    hang_meanwhile("waitress", &[])?;
+    hang_meanwhile("waitress", LIGHT)
+}
 
 #[test]
 fn threads_of_gunicorn_that_all_hang_are_named_though_nobody_comes() -> anyhow::Result<()> {

@@ -117,7 +117,7 @@ impl ServerKind for Uvicorn {
     }
 
     fn packages(&self) -> &'static [&'static str] {
-        &["uvicorn", "uvicorn_worker"]
+        &["uvicorn", "uvicorn_worker", "a2wsgi"]
     }
 
     fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {

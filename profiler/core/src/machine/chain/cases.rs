@@ -2,6 +2,7 @@
 //!
 //! In: some segments of some threads, one request. Out: its leaves.
 
+mod handed;
 mod looked;
 
 use crate::event::{CpuStint, CpuTaken, Tid};

@@ -81,8 +81,15 @@ impl<'a> Follower<'a> {
     }
 
     /// A request was on this thread: its own waits are followed. What it did itself is known by its phases,
-    /// but for the calls in which it computed.
-    pub(in crate::machine) fn own(&mut self, request: u64, tid: Tid, (from_ns, until_ns): Interval) {
+    /// but for the calls in which it computed. `is_handed`: others worked for it, while this thread waited for
+    /// the next thing to do.
+    pub(in crate::machine) fn own(
+        &mut self,
+        request: u64,
+        tid: Tid,
+        (from_ns, until_ns): Interval,
+        is_handed: bool,
+    ) {
         self.own = request.saturating_add(1);
         let histories = self.known.histories;
         let Some(history) = histories.get(tid) else { return };
@@ -90,6 +97,7 @@ impl<'a> Follower<'a> {
             match part.segment.did {
                 Did::InKernel { .. } if part.segment.request == self.own => self.top = Phase::Cpu,
                 Did::Queued(_) => self.top = Phase::RunQueue,
+                Did::Slept(sleep) if is_handed && sleep.phase == Phase::Unexplained => continue,
                 Did::Slept(sleep) => self.top = sleep.phase,
                 _ => continue,
             }
@@ -118,12 +126,14 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// A request was with one of these, or waited for one, and which is not known: what all of them do stands
-    /// behind it.
+    /// A request was with one of these, or waited for one, and which is not known. If none of them is free as
+    /// it comes, what all of them do stands behind it, until one is.
     pub(in crate::machine) fn handed_to(&mut self, interval: Interval, tids: &[Tid]) {
-        if !tids.is_empty() {
-            self.top = Phase::Unexplained;
-            self.as_request(Phase::PoolWait, interval, tids, &[]);
+        self.top = Phase::Unexplained;
+        let is_free = |_: Tid, part: &SegmentPart<'a>| !part.segment.is_busy();
+        let first = blockers(self.known.histories, tids, interval, is_free).free.first().copied();
+        if let Some(stretch) = first.filter(|(from_ns, _)| from_ns - interval.0 <= LONGEST_IDLE_NS) {
+            self.as_request(Phase::PoolWait, stretch, tids, &[]);
         }
     }
 

@@ -1,7 +1,8 @@
-//! Requests that a pool of threads was given and has not answered.
+//! Requests that a pool of threads was given, where nothing shows which thread.
 //!
-//! In: requests as they are over, threads' histories. Out: the thread that most likely has such a request:
-//! the one that has been at work longest since the request was read, for none that is known.
+//! In: requests as they are over, threads' histories. Out: the thread that most likely has such a request, or
+//! had it: of those at work for none that is known, the one that has been so longest since the request was
+//! read, or was done about when it was answered.
 
 use crate::bounded::BoundedMap;
 use crate::event::Tid;
@@ -16,6 +17,17 @@ const MAX_PROCESSES: usize = 8192;
 struct Count {
     handed: u64,
     all: u64,
+    /// A thread was seen at a request.
+    is_seen: bool,
+}
+
+/// A request whose thread is looked for.
+pub(super) struct Wanted<'a> {
+    pub tgid: Tid,
+    pub stretches: &'a [Stretch],
+    pub accepted_ns: u64,
+    pub end_ns: u64,
+    pub is_open: bool,
 }
 
 /// Which processes hand their requests to a pool of threads.
@@ -35,39 +47,49 @@ impl HandsOn {
         }
     }
 
+    /// A thread of a process was seen at a request.
+    pub(super) fn seen_at_request(&mut self, tgid: Tid) {
+        if let Some(count) = self.processes.get_or_default(tgid) {
+            count.is_seen = true;
+        }
+    }
+
     /// Whether nearly all requests of a process go to a pool.
-    pub(super) fn is_usual(&self, tgid: Tid) -> bool {
+    fn is_usual(&self, tgid: Tid) -> bool {
         let count = self.processes.get(&tgid).copied().unwrap_or_default();
         count.handed.saturating_mul(20) >= count.all.saturating_mul(19) && count.all > 0
     }
 
-    /// Whether a process hands its requests to a pool of threads: it has, or it has answered none, and
-    /// threads of a pool hang.
-    pub(super) fn hands_on(&self, histories: &Histories, tgid: Tid) -> bool {
-        let hangs = |tid: &Tid| {
-            histories.get(*tid).is_some_and(|history| history.hangs_in_request && history.is_of_pool())
-        };
-        self.is_usual(tgid)
-            || self.processes.get(&tgid).is_none() && histories.of_process(tgid).iter().any(hangs)
+    /// Whether a process may hand its requests to a pool of threads: it has, or a thread was seen at one. A
+    /// loop does not show for whom its threads work, nor does light mode.
+    pub(super) fn may_hand_on(&self, tgid: Tid) -> bool {
+        self.is_usual(tgid) || self.processes.get(&tgid).is_some_and(|count| count.is_seen)
     }
 
-    /// The thread that has a request that nobody has answered, and since when.
-    pub(super) fn who_has(&self, histories: &Histories, request: &Request) -> Option<Stretch> {
-        let tgid = request.tgid;
+    /// When a thread of a pool was at a request, where nothing else shows which one. It has one that nobody
+    /// has answered if it has been at work longest; it had one that was answered if it was done about then.
+    pub(super) fn who_has(&self, histories: &Histories, request: &Wanted<'_>) -> Option<Stretch> {
+        let Wanted { tgid, accepted_ns: read_ns, end_ns, .. } = *request;
         // Who hangs since before the trace has none that came since.
         let of_pool = |tid: &Tid| {
             histories.get(*tid).is_some_and(|history| history.is_of_pool() && !history.hangs_in_request)
         };
-        if !self.is_usual(tgid) || request.stretches.iter().any(|stretch| of_pool(&stretch.tid)) {
+        if !self.may_hand_on(tgid) || request.stretches.iter().any(|stretch| of_pool(&stretch.tid)) {
             return None;
         }
-        let read_ns = request.stretches.first().map_or(request.times.start_ns, |stretch| stretch.start_ns);
-        let works = |tid: Tid| {
-            let since_ns = histories.get(tid)?.works_for_nobody_since(read_ns)?;
-            Some(Stretch { tgid, tid, start_ns: since_ns, end_ns: request.times.end_ns })
-        };
         let pool = histories.of_process(tgid).iter().copied().filter(of_pool);
-        pool.filter_map(works).min_by_key(|stretch| (stretch.start_ns, stretch.tid))
+        let stretch = |tid, (start_ns, end_ns)| Stretch { tgid, tid, start_ns, end_ns };
+        if request.is_open {
+            let since_ns = |tid: Tid| histories.get(tid)?.works_for_nobody_since(read_ns);
+            let (since_ns, tid) = pool.filter_map(|tid| Some((since_ns(tid)?, tid))).min()?;
+            return Some(stretch(tid, (since_ns, end_ns)));
+        }
+        let worked = |tid: Tid| {
+            let (from_ns, until_ns) = histories.get(tid)?.worked_for_nobody((read_ns, end_ns))?;
+            Some((until_ns.abs_diff(end_ns), stretch(tid, (from_ns, until_ns.min(end_ns)))))
+        };
+        let (_, found) = pool.filter_map(worked).min_by_key(|(off_ns, stretch)| (*off_ns, stretch.tid))?;
+        Some(found)
     }
 
     /// The next window begins.

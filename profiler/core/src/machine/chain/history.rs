@@ -14,6 +14,7 @@ use crate::event::Tid;
 pub(in crate::machine) use crate::machine::chain::history::entry::HistoryEntry;
 use crate::machine::chain::ladder;
 use crate::machine::chain::segment::{Did, Segment, SegmentSleep};
+use crate::machine::time::short::LONG_NS;
 use crate::machine::wire::state::is_inner;
 use crate::phase::Phase;
 
@@ -41,6 +42,10 @@ pub(in crate::machine) struct History {
     pub is_slot: bool,
     /// It runs an event loop.
     pub is_loop: bool,
+    /// Light mode: it waits until one of several descriptors is ready, as loops do.
+    pub polls: bool,
+    /// A look saw it at a request, by its frames.
+    pub was_at_request: bool,
     /// It was seen to hang in a request since before the trace.
     pub hangs_in_request: bool,
     /// Its process has begun to run another program: who waits for that waits for a child.
@@ -69,7 +74,12 @@ impl History {
 
     /// It serves requests that others hand to it.
     pub(super) const fn is_of_pool(&self) -> bool {
-        self.is_slot && !self.is_loop && !self.accepts
+        self.is_slot && !self.is_loop && !self.accepts && !self.dispatches()
+    }
+
+    /// Light mode: it waits as loops do, and was not seen at a request. What it answers others may have done.
+    pub(in crate::machine) const fn dispatches(&self) -> bool {
+        self.polls && !self.was_at_request
     }
 
     /// The request that a segment of it was for, plus 1; 0: none. A loop that spins does so for none,
@@ -77,6 +87,11 @@ impl History {
     pub(super) fn request_of(&self, segment: &Segment) -> u64 {
         let spins = matches!(segment.did, Did::Short(short) if short.spins());
         if spins && (self.is_loop || self.accepts) { 0 } else { segment.request }
+    }
+
+    /// It was seen at a request.
+    pub(in crate::machine) const fn serves_request(&mut self) {
+        (self.was_at_request, self.is_slot) = (true, true);
     }
 
     /// It is known to serve, or hangs in the first request that it has.
@@ -121,13 +136,53 @@ impl History {
         }
     }
 
-    /// Since when, after `from_ns`, it has worked for no request that is known. Who waits for work has none.
+    /// Since when, after `from_ns`, it has worked for no request that is known. Who waits for work has none,
+    /// and who was at it before works for an earlier one.
     pub(super) fn works_for_nobody_since(&self, from_ns: u64) -> Option<u64> {
-        let unknown =
-            |segment: &&Segment| segment.request == 0 && segment.end_ns > from_ns && !segment.is_idle();
-        let unknown = self.segments.iter().rev().take_while(unknown);
-        let busy = unknown.filter(|segment| segment.did != Did::Unseen && segment.is_busy());
-        busy.last().map(|segment| segment.start_ns.max(from_ns))
+        let may_have_waited =
+            |segment: &Segment| matches!(segment.did, Did::Short(short) if short.idle_ns > 0);
+        let mut since_ns = None;
+        for segment in self.segments.iter().rev().take_while(|one| one.request == 0 && !one.is_idle()) {
+            if segment.did != Did::Unseen && segment.is_busy() {
+                since_ns = Some(segment.start_ns);
+            }
+            if may_have_waited(segment) {
+                since_ns = since_ns.map(|_| segment.end_ns.min(segment.start_ns.max(from_ns)));
+                break;
+            }
+        }
+        since_ns
+            .filter(|since_ns| since_ns.saturating_add(LONG_NS) >= from_ns)
+            .map(|since_ns| since_ns.max(from_ns))
+    }
+
+    /// When, after a request was read, it worked for no request that is known, and was done about when the
+    /// request was answered: the difference is less than a quarter of that work.
+    pub(super) fn worked_for_nobody(&self, (read_ns, answered_ns): (u64, u64)) -> Option<(u64, u64)> {
+        let is_for_nobody = |segment: &&Segment| segment.request == 0 && segment.is_busy();
+        let first = self.segments.partition_point(|segment| segment.end_ns <= read_ns);
+        let mut best: Option<(u64, u64)> = None;
+        let off_ns = |(_, until_ns): (u64, u64)| answered_ns.abs_diff(until_ns);
+        let mut run: Option<(u64, u64)> = None;
+        for segment in self.segments.range(first..).map(Some).chain([None]) {
+            match (segment.filter(is_for_nobody), run) {
+                (Some(segment), Some((from_ns, until_ns))) if segment.start_ns == until_ns => {
+                    run = Some((from_ns, segment.end_ns));
+                    continue;
+                }
+                (next, ended) => {
+                    let fits = |run: &(u64, u64)| {
+                        run.0 >= read_ns && run.0 < answered_ns && off_ns(*run) < (run.1 - run.0) / 4
+                    };
+                    best = ended.filter(fits).into_iter().chain(best).min_by_key(|run| off_ns(*run));
+                    run = next.map(|segment| (segment.start_ns, segment.end_ns));
+                }
+            }
+            if segment.is_some_and(|segment| segment.start_ns > answered_ns) {
+                break;
+            }
+        }
+        best
     }
 
     /// Parts of segments that lie in an interval, in order.
@@ -436,15 +491,17 @@ mod tests {
     #[test]
     fn who_waits_for_work_works_for_nobody() {
         let mut histories = Histories::default();
-        let since = |histories: &Histories| histories.get(THREAD.1).unwrap().works_for_nobody_since(5 * MS);
+        let since =
+            |histories: &Histories, from_ns| histories.get(THREAD.1).unwrap().works_for_nobody_since(from_ns);
         push(&mut histories, (0, 10), RAN);
         push(&mut histories, (10, 20), QUEUED);
-        assert_eq!(since(&histories), Some(5 * MS));
+        assert_eq!(since(&histories, 0), Some(0));
+        assert_eq!(since(&histories, 5 * MS), None, "it was at it before");
         let waits = SleepSeen { is_idle: true, ..SleepSeen::outside(202) };
         push(&mut histories, (20, 30), waits.in_phase(Phase::LockWait));
-        assert_eq!(since(&histories), None);
+        assert_eq!(since(&histories, 0), None);
         push(&mut histories, (30, 40), RAN);
-        assert_eq!(since(&histories), Some(30 * MS));
+        assert_eq!(since(&histories, 0), Some(30 * MS));
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl HungThreads {
         let from_ns = entry.history.end_ns();
         entry.push_did(0, (from_ns, until_ns), did);
         entry.history.hangs_in_request = true;
-        entry.history.is_slot = true;
+        entry.history.serves_request();
         true
     }
 

@@ -198,7 +198,7 @@ impl AsleepLooks {
         Some(number)
     }
 
-    /// The first look at a thread within an interval.
+    /// The first look at a thread within an interval that saw what it waits for, or else the first.
     pub(super) fn within(&self, tid: Tid, (from_ns, until_ns): (u64, u64)) -> Option<&AsleepLook> {
         let looks = self.threads.get(&tid)?;
         let first = looks.partition_point(|look| look.at_ns < from_ns);
@@ -213,6 +213,21 @@ impl AsleepLooks {
         let look = self.within(tid, interval);
         let place = look.and_then(|look| look.seen.place).and_then(|number| self.place(number));
         place.is_some_and(PlaceSeen::is_in_application)
+    }
+
+    /// Whether a place is in a request, by its frames.
+    pub(in crate::machine) fn is_in_request(&self, place: Option<u32>) -> bool {
+        place.and_then(|number| self.place(number)).is_some_and(PlaceSeen::is_in_request)
+    }
+
+    /// Whether the look at a thread in an interval did not find it in Python; without one, whether none did.
+    pub(super) fn is_outside_python(&self, tid: Tid, interval: (u64, u64)) -> bool {
+        let is_outside = |look: &AsleepLook| look.seen.place.is_none();
+        match (self.within(tid, interval), self.threads.get(&tid)) {
+            (Some(look), _) => is_outside(look),
+            (None, Some(looks)) => !looks.is_empty() && looks.iter().all(is_outside),
+            (None, None) => false,
+        }
     }
 
     /// Processes and threads of which there are looks, in order.
@@ -250,12 +265,17 @@ impl AsleepLooks {
         if ![OPEN, OPENAT, OPENAT2].contains(&call) {
             return None;
         }
+        let found = self.seen_about(tids, at_ns, |look| look.seen.system_call == Some(call))?;
+        let object = self.objects.get(found as usize);
+        object.filter(|object| matches!(object, ObjectSeen::Pipe { .. })).map(|_| found)
+    }
+
+    /// What threads of a process waited for about this time, as far as all looks of a kind that are near agree.
+    fn seen_about(&self, tids: &[Tid], at_ns: u64, is_one: impl Fn(&AsleepLook) -> bool) -> Option<u32> {
         let looks = tids.iter().filter_map(|tid| self.threads.get(tid)).flatten();
-        let mut near =
-            looks.filter(|look| look.at_ns.abs_diff(at_ns) <= NEAR_NS && look.seen.system_call == Some(call));
-        let first = near.next()?;
-        let is_pipe = matches!(first.seen.object, Some(ObjectSeen::Pipe { .. }));
-        first.object.filter(|_| is_pipe && near.all(|look| look.object == first.object))
+        let mut near = looks.filter(|look| look.at_ns.abs_diff(at_ns) <= NEAR_NS && is_one(look));
+        let first = near.next()?.object;
+        first.filter(|_| near.all(|look| look.object == first))
     }
 
     /// Who stands at the other end of what a thread waited for. Of a pipe, whose ends do not change hands,
@@ -267,19 +287,23 @@ impl AsleepLooks {
         known.filter(|_| is_pipe).or(seen).map_or(&[], ObjectSeen::processes)
     }
 
+    /// Since when a thread was asleep in a call, as the look within an interval saw it; it began there.
+    pub(in crate::machine) fn asleep_since(
+        &self,
+        tid: Tid,
+        interval: (u64, u64),
+        system_call: u32,
+    ) -> Option<u64> {
+        let seen = &self.within(tid, interval)?.seen;
+        (seen.system_call == Some(system_call) && seen.since_ns >= interval.0).then_some(seen.since_ns)
+    }
+
     /// How a thread was held from outside in an interval, and since when.
     pub(in crate::machine) fn held_in(
         &self,
         tid: Tid,
         (from_ns, until_ns): (u64, u64),
     ) -> Option<(Held, u64)> {
-        let found = self.seen_about(tids, at_ns, |look| look.seen.system_call == Some(call))?;
-        let object = self.objects.get(found as usize);
-        object.filter(|object| matches!(object, ObjectSeen::Pipe { .. })).map(|_| found)
-    }
-
-    /// What threads of a process waited for about this time, as far as all looks of a kind that are near agree.
-    fn seen_about(&self, tids: &[Tid], at_ns: u64, is_one: impl Fn(&AsleepLook) -> bool) -> Option<u32> {
         let looks = self.threads.get(&tid)?;
         let first = looks.partition_point(|look| look.at_ns < from_ns);
         let inside = looks.range(first.min(looks.len())..).take_while(|look| look.at_ns <= until_ns);
@@ -307,17 +331,6 @@ impl AsleepLooks {
         (self.numbers, self.objects) = <_>::default();
         let mut threads = std::mem::take(&mut self.threads);
         for look in threads.values_mut().flatten() {
-    /// Since when a thread was asleep in a call, as the look within an interval saw it; it began there.
-    pub(in crate::machine) fn asleep_since(
-        &self,
-        tid: Tid,
-        interval: (u64, u64),
-        system_call: u32,
-    ) -> Option<u64> {
-        let seen = &self.within(tid, interval)?.seen;
-        (seen.system_call == Some(system_call) && seen.since_ns >= interval.0).then_some(seen.since_ns)
-    }
-
             look.object = self.object_of(&look.seen);
         }
         self.threads = threads;

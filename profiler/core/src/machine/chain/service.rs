@@ -7,6 +7,7 @@ use crate::machine::chain::history::History;
 use crate::machine::chain::known::Known;
 use crate::machine::chain::settling::{SHORTEST_NS, Settling};
 use crate::machine::time::capacity::Span;
+use crate::model::request::Stretch;
 use crate::phase::Phase;
 
 /// What a request was in.
@@ -142,19 +143,24 @@ fn unserved_at_all(request: &Settling) -> Vec<Span> {
 
 /// All of a request's time, in order.
 pub(super) fn stages(request: &Settling) -> Vec<(Span, Stage)> {
-    let accepted_ns = request.start_ns.saturating_add(request.phases.get(Phase::AcceptQueue));
+    let accepted_ns = request.accepted_ns();
     let mut stages = Vec::with_capacity(2 * request.stretches.len() + 2);
     if accepted_ns > request.start_ns {
         stages.push(((request.start_ns, accepted_ns), Stage::Waits(Phase::AcceptQueue)));
     }
     let mut at_ns = accepted_ns;
-    let waits = |phase| request.phases.get(phase) >= SHORTEST_NS;
-    let hole = match () {
-        () if waits(Phase::PoolWait) => Stage::Waits(Phase::PoolWait),
-        () if waits(Phase::LoopWait) => Stage::Waits(Phase::LoopWait),
-        () => Stage::Unknown,
+    // Where it was on no thread it waited, most of all, for this.
+    let lasts_ns = |phase| request.phases.get(phase);
+    let longest = [Phase::Unexplained, Phase::LoopWait, Phase::PoolWait]
+        .into_iter()
+        .max_by_key(|phase| lasts_ns(*phase));
+    let hole = match longest {
+        Some(phase) if phase != Phase::Unexplained && lasts_ns(phase) >= SHORTEST_NS => Stage::Waits(phase),
+        _ => Stage::Unknown,
     };
-    for stretch in &request.stretches {
+    let mut stretches: Vec<Stretch> = request.stretches.iter().copied().chain(request.found.get()).collect();
+    stretches.sort_unstable_by_key(|stretch| stretch.start_ns);
+    for stretch in stretches {
         if stretch.start_ns > at_ns {
             stages.push(((at_ns, stretch.start_ns), hole));
         }

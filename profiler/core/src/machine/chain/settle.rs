@@ -30,14 +30,17 @@ pub(in crate::machine) struct Settled {
 pub(super) fn settle(known: Known<'_>, request: &Settling) -> Settled {
     let mut follower = Follower::new(known);
     waits_to_be_served(&mut follower, known, request);
+    let pool = handed_to(known, request);
     for stretch in &request.stretches {
-        follower.own(request.id, stretch.tid, (stretch.start_ns, stretch.end_ns));
+        follower.own(request.id, stretch.tid, (stretch.start_ns, stretch.end_ns), !pool.is_empty());
     }
-    if let Some(Stretch { tid, start_ns, end_ns, .. }) = request.found {
+    let mut unknown_until_ns = request.end_ns;
+    if let Some(Stretch { tid, start_ns, end_ns, .. }) = request.found.get() {
         follower.found(request.id, tid, (start_ns, end_ns));
-    } else if request.phases.get(Phase::Unexplained) >= LONG_NS {
-        let accepted_ns = request.start_ns.saturating_add(request.phases.get(Phase::AcceptQueue));
-        follower.handed_to((accepted_ns, request.end_ns), &handed_to(known, request));
+        unknown_until_ns = start_ns;
+    }
+    if request.phases.get(Phase::Unexplained) >= LONG_NS {
+        follower.handed_to((request.accepted_ns(), unknown_until_ns), &pool);
     }
     let is_incomplete = follower.is_incomplete;
     let outside = std::mem::take(&mut follower.outside);

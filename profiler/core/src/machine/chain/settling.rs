@@ -2,6 +2,8 @@
 //!
 //! In: nothing by itself. Out: [`Settling`], and which of its phases are waits.
 
+use std::cell::Cell;
+
 use crate::event::Tid;
 use crate::machine::time::capacity::Span;
 use crate::machine::time::short::LONG_NS;
@@ -30,8 +32,10 @@ pub(in crate::machine) struct Settling {
     pub phases: Phases,
     /// Its stretches on threads.
     pub stretches: Vec<Stretch>,
-    /// The thread that has it, of a pool, where that is known only as it has not been answered.
-    pub found: Option<Stretch>,
+    /// It has not been answered.
+    pub is_open: bool,
+    /// When the thread of a pool was at it that had it most likely, where nothing else shows which.
+    pub found: Cell<Option<Stretch>>,
     /// When it waited to be served, where that is known better than by its stretches.
     pub spans: Vec<Span>,
     /// Its listener; 0: not known.
@@ -44,6 +48,13 @@ pub(in crate::machine) struct Settling {
     pub back_ends: Vec<(u16, u64)>,
     /// Who had the interpreter lock while it waited for that: endpoint (`None`: not known), and how long.
     pub holders: Vec<(Option<u32>, u64)>,
+}
+
+impl Settling {
+    /// When its connection was accepted, or the request came on it.
+    pub(super) fn accepted_ns(&self) -> u64 {
+        self.start_ns.saturating_add(self.phases.get(Phase::AcceptQueue))
+    }
 }
 
 /// Phases in which a request waits for somebody to serve it.

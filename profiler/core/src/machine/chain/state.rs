@@ -3,6 +3,7 @@
 //! In: pieces of threads' time, requests that are over. Out: tables, each bounded, and [`Chains`] at the end
 //! of a window.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -14,7 +15,7 @@ use crate::machine::chain::attendance::Attendance;
 use crate::machine::chain::cpus::Cpus;
 use crate::machine::chain::endpoints::EndpointNames;
 use crate::machine::chain::feed::SleepSeen;
-use crate::machine::chain::handed::HandsOn;
+use crate::machine::chain::handed::{HandsOn, Wanted};
 use crate::machine::chain::history::Histories;
 use crate::machine::chain::known::Known;
 use crate::machine::chain::lasting::LastingConnections;
@@ -73,7 +74,7 @@ pub(in crate::machine) struct Chain {
     /// Who reads each connection to a back end: the first process, and whether another does too.
     connections: BoundedMap<u64, (Tid, bool), MAX_CONNECTIONS>,
     /// Which processes hand requests to a pool.
-    handed: HandsOn,
+    pub(super) handed: HandsOn,
     /// Requests that are over on their connection, and not yet complete.
     services: BoundedMap<u64, Service, MAX_WAITING>,
     endpoints: EndpointNames,
@@ -114,16 +115,38 @@ impl Chain {
             // What distinguishes the connection at the end that serves it.
             self.own_connections.made(port_of(local).unwrap_or(0).into());
         }
+        self.note_place_of((seen.tgid, seen.tid), seen.place);
         self.looks.note(seen, at_ns, own_listener);
     }
 
     /// A thread computed as the clock ticked.
     pub(in crate::machine) fn note_sample(&mut self, sample: SampleSeen) {
+        self.note_place_of((sample.tgid, sample.tid), sample.place);
         if sample.at_ns >= self.rolled_ns {
             let Self { samples, looks, histories, endpoints, .. } = self;
             let endpoint_of = |request| endpoints.of_request(request);
             samples.note(sample, histories, &endpoint_of, &|number| looks.place(number));
         }
+    }
+
+    /// Where in Python a thread was: its frames may say that it serves requests.
+    fn note_place_of(&mut self, (tgid, tid): (Tid, Tid), place: Option<u32>) {
+        let history = self.histories.get_mut(tid);
+        if history.as_ref().is_some_and(|history| history.was_at_request) || !self.looks.is_in_request(place)
+        {
+            return;
+        }
+        self.handed.seen_at_request(tgid);
+        if let Some(history) = history {
+            history.serves_request();
+        }
+    }
+
+    /// Light mode: whether a thread that waits until one of several descriptors is ready waits for work,
+    /// whatever it has read before: others serve that.
+    pub(in crate::machine) fn dispatches(&self, tid: Tid) -> bool {
+        let history = self.histories.get(tid).filter(|history| history.dispatches());
+        history.is_some_and(|history| self.handed.may_hand_on(history.tgid))
     }
 
     /// Nothing has been heard of a thread before the end of this interval. If a look saw it in a sleep that
@@ -173,7 +196,11 @@ impl Chain {
     /// That is over, or the window is.
     pub(in crate::machine) fn lasted(&mut self, request: &Request) {
         self.claim(request);
-        self.lasting.ends(request.id, request.times.end_ns);
+        let &Request { id, tgid, .. } = request;
+        let (accepted_ns, end_ns) = (request.times.start_ns, request.times.end_ns);
+        let (stretches, is_open) = (request.stretches.as_slice(), request.seen.open);
+        self.find(id, &Wanted { tgid, stretches, accepted_ns, end_ns, is_open });
+        self.lasting.ends(id, end_ns);
     }
 
     /// A request is complete. `endpoint`: its endpoint's number in the sums of the window, if it has one.
@@ -233,15 +260,8 @@ impl Chain {
     /// A request is complete, and has a wait that is followed.
     #[inline(never)]
     fn follow(&mut self, request: &Request, endpoint: u32, service: Service) {
-        let found = if request.seen.open {
-            self.handed.who_has(&self.histories, request)
-        } else {
+        if !request.seen.open {
             self.handed.answered(request);
-            None
-        };
-        if let Some(found) = &found {
-            let interval = (found.start_ns, found.end_ns);
-            self.histories.claim(found.tid, interval, request.id.saturating_add(1));
         }
         let holders = request.gil.holders.iter();
         let holders =
@@ -256,7 +276,8 @@ impl Chain {
             phases: request.phases,
             holders,
             stretches: request.stretches.clone(),
-            found,
+            is_open: request.seen.open,
+            found: Cell::default(),
             spans: service.spans,
             inode: service.inode,
             peer: service.peer,
@@ -264,8 +285,28 @@ impl Chain {
             back_ends: request.round_trips.ports().map(|to| (to.port, to.waited_ns)).collect(),
         });
         self.own_connections.add(&settling);
+        if settling.is_open {
+            self.find_thread(&settling);
+        }
         self.waiting.push_back(settling);
         self.settle_some(request.times.end_ns);
+    }
+
+    /// Finds the thread of a pool that has a request, or had it: what it did was for that one.
+    fn find_thread(&mut self, request: &Settling) {
+        if request.found.get().is_some() || request.phases.get(Phase::Unexplained) < LONG_NS {
+            return;
+        }
+        let &Settling { tgid, end_ns, is_open, .. } = request;
+        let (stretches, accepted_ns) = (request.stretches.as_slice(), request.accepted_ns());
+        let wanted = Wanted { tgid, stretches, accepted_ns, end_ns, is_open };
+        request.found.set(self.find(request.id, &wanted));
+    }
+
+    fn find(&mut self, request: u64, wanted: &Wanted<'_>) -> Option<Stretch> {
+        let found = self.handed.who_has(&self.histories, wanted)?;
+        self.histories.claim(found.tid, (found.start_ns, found.end_ns), request.saturating_add(1));
+        Some(found)
     }
 
     /// A process in whose line those wait whom nobody has accepted from a listener; 0: none is known.
@@ -296,6 +337,7 @@ impl Chain {
     /// Settles a request. Returns it if more may be known of it later, and `may_wait`.
     fn settle(&mut self, request: Rc<Settling>, may_wait: bool) -> Option<Rc<Settling>> {
         self.looks.hung.all_slept_on(&mut self.histories, request.end_ns);
+        self.find_thread(&request);
         let connections = &self.connections;
         let known = Known {
             histories: &self.histories,
@@ -304,7 +346,7 @@ impl Chain {
             cpus: &self.cpus,
             releases: &self.releases,
             endpoint_of: &|request| self.endpoints.of_request(request),
-            hands_on: &|tgid| self.handed.hands_on(&self.histories, tgid),
+            hands_on: &|tgid| self.handed.may_hand_on(tgid),
             lasting: &|request, at_ns| self.lasting.at(request, at_ns),
             is_shared: &|connection| connections.get(&connection).is_some_and(|(_, is_shared)| *is_shared),
             over: &|connection| self.own_connections.over(connection),
@@ -325,6 +367,11 @@ impl Chain {
         slowest: impl Iterator<Item = u64>,
         cut_off: &[CutOff],
     ) -> Chains {
+        // Who waits behind a thread waits for the request that it is at.
+        for request in std::mem::take(&mut self.waiting) {
+            self.find_thread(&request);
+            self.waiting.push_back(request);
+        }
         while let Some(request) = self.waiting.pop_front() {
             self.settle(request, false);
         }

@@ -286,11 +286,11 @@ impl State {
         // Requests of a loop take turns.
         let serves = |thread: &Thread| if thread.is_loop() { None } else { thread.serving };
         let request = self.runtime.threads.get(seen.tid).and_then(serves).map(|(_, id)| id);
-        let tid = seen.tid;
+        let (tgid, tid) = (seen.tgid, seen.tid);
         self.chain.note_look(seen, at_ns, own_listener, request);
+        self.note_program(tgid);
         self.note_hung(tid);
     }
-        self.note_program(tgid);
 
     /// Since when a look saw a thread asleep in a call, within an interval.
     fn asleep_since(&self, tid: Tid, interval: (u64, u64), system_call: i32) -> Option<u64> {
@@ -330,6 +330,13 @@ impl State {
         self.chain.executes(tgid, comm);
     }
 
+    /// A process of which something is known since before the trace may run another program.
+    fn note_program(&mut self, tgid: Tid) {
+        if let Some(name) = self.other_program(tgid) {
+            self.chain.executes(tgid, &name);
+        }
+    }
+
     /// Name of a process that was seen to run another program than the one that started it, and no Python.
     fn other_program(&self, tgid: Tid) -> Option<String> {
         let of = |tgid: Tid| self.world.processes.seen.iter().find(|process| process.tgid == tgid);
@@ -341,13 +348,6 @@ impl State {
 
     /// A thread has ended.
     pub fn note_end(&mut self, tid: Tid, at_ns: u64) {
-    /// A process of which something is known since before the trace may run another program.
-    fn note_program(&mut self, tgid: Tid) {
-        if let Some(name) = self.other_program(tgid) {
-            self.chain.executes(tgid, &name);
-        }
-    }
-
         self.chain.histories.ended(tid, at_ns);
     }
 
@@ -376,6 +376,8 @@ impl State {
     /// Light mode: a thread slept for something.
     pub(super) fn note_sleep(&mut self, slept: &Slept, meant: &SleepPurpose, end_ns: u64, is_open: bool) {
         let (request, is_slot) = self.light_request(slept.tid, slept.start_ns);
+        let polls = meant.idle == IdleSleep::ForDescriptors;
+        let request = if polls && self.chain.dispatches(slept.tid) { 0 } else { request };
         let is_idle = meant.idle != IdleSleep::No
             && request == 0
             && !self.is_in_application(slept.tid, (slept.start_ns, end_ns));
@@ -409,9 +411,9 @@ impl State {
             is_way_out: false,
             is_open,
             held: self.held_in(slept.tid, (slept.start_ns, end_ns)),
+            since_ns: None,
         };
         if phase == Phase::LockWait {
-            since_ns: None,
             self.note_release(slept.tgid, &seen, slept.woken_ns);
         }
         self.note_since_before(slept.tid, slept.start_ns);
@@ -421,6 +423,10 @@ impl State {
         entry.awake(request, slept.start_ns, (slept.sequence, slept.cpu_ns));
         entry.slept(request, (slept.start_ns, slept.woken_ns, end_ns), (phase, meant.held_by), &seen);
         entry.history.is_slot |= is_slot;
+        entry.history.polls |= polls;
+        if is_open {
+            self.note_program(slept.tgid);
+        }
     }
 
     /// Light mode: a thread moved a message.

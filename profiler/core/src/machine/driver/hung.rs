@@ -9,7 +9,6 @@
 use std::collections::BTreeMap;
 
 use crate::event::Tid;
-use crate::fact::place::PlaceSeen;
 use crate::machine::chain::feed::SleepSeen;
 use crate::machine::chain::hung::HungThread;
 use crate::machine::chain::segment::SleepEnd;
@@ -28,8 +27,7 @@ impl State {
     pub(super) fn note_hung(&mut self, tid: Tid) {
         let Some(look) = self.chain.looks.last(tid) else { return };
         let (tgid, since_ns) = (look.seen.tgid, look.seen.since_ns);
-        let place = look.seen.place.and_then(|number| self.chain.looks.place(number));
-        let is_at_request = place.is_some_and(PlaceSeen::is_in_request);
+        let is_at_request = self.chain.looks.is_in_request(look.seen.place);
         if since_ns > self.watch_start_ns || look.seen.stands_still() || !is_at_request {
             return;
         }

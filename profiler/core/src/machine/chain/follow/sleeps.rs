@@ -9,11 +9,11 @@ use super::looked::LookedAt;
 use super::{Follower, Interval, MAX_DEPTH};
 use crate::event::Tid;
 use crate::machine::chain::blockers::{Blockers, blockers};
-use crate::machine::chain::history::SegmentPart;
+use crate::machine::chain::history::{History, SegmentPart};
 use crate::machine::chain::leaves::LeafNote;
 use crate::machine::chain::looks::AsleepLook;
 use crate::machine::chain::segment::{Did, Segment, SegmentSleep, SleepEnd};
-use crate::machine::chain::service::{Stage, stages, who_serves};
+use crate::machine::chain::service::{Stage, handed_to, stages, who_serves};
 use crate::machine::chain::settling::Settling;
 use crate::machine::chain::split::split;
 use crate::machine::chain::unreleased::{CouldRelease, is_silent, who_could_release};
@@ -24,6 +24,13 @@ use profiler_common::system_call::{WRITE, WRITEV};
 
 /// A sleep on purpose that is as long may hold a stop.
 const LONG_SLEEP_NS: u64 = 50_000_000;
+
+/// Who could have served a request that waited in a phase, and who would have handed it to them.
+struct ServedBy {
+    phase: Phase,
+    tids: Vec<Tid>,
+    or_else: Vec<Tid>,
+}
 
 impl<'a> Follower<'a> {
     pub(super) fn sleep(
@@ -130,9 +137,11 @@ impl<'a> Follower<'a> {
             let mut meanwhile = stages(request).into_iter().filter(|((stage_from_ns, stage_until_ns), _)| {
                 *stage_from_ns < until_ns && *stage_until_ns > from_ns
             });
-            let waits = |stage: Stage| matches!(stage, Stage::Waits(phase) if is_line(&who_serves(self.known, request, phase).0));
-            let is_first = meanwhile.next().is_some_and(|(_, stage)| waits(stage));
-            return is_first && meanwhile.all(|(_, stage)| waits(stage));
+            let waits = |(interval, stage): (Interval, Stage)| {
+                self.served_by(request, stage, interval).is_some_and(|by| is_line(&by.tids))
+            };
+            let is_first = meanwhile.next().is_some_and(waits);
+            return is_first && meanwhile.all(waits);
         }
         look.is_some_and(|look| {
             look.accepted_by().is_empty() && is_line(self.known.attendance.acceptors(look.own_listener))
@@ -156,15 +165,40 @@ impl<'a> Follower<'a> {
         let weights: Vec<u64> = stages.iter().map(|((from_ns, until_ns), _)| until_ns - from_ns).collect();
         for ((interval, stage), ns) in stages.into_iter().zip(split(ns, &weights)) {
             match stage {
-                Stage::On(tid) => self.thread(tid, interval, ns, hops),
-                Stage::Unknown => self.not_followed(NotFollowed::NotSeen, ns, hops),
-                Stage::Waits(phase) => match hops.with(phase) {
-                    Some(hops) => {
-                        let (tids, or_else) = who_serves(self.known, request, phase);
-                        self.any((interval, ns), &tids, &or_else, hops);
-                    }
-                    None => self.not_followed(NotFollowed::TooDeep, ns, hops),
+                Stage::On(tid) if !self.dispatches(tid) => self.thread(tid, interval, ns, hops),
+                _ => match self.served_by(request, stage, interval) {
+                    Some(by) => match hops.with(by.phase) {
+                        Some(hops) => self.any((interval, ns), &by.tids, &by.or_else, hops),
+                        None => self.not_followed(NotFollowed::TooDeep, ns, hops),
+                    },
+                    None => self.not_followed(NotFollowed::NotSeen, ns, hops),
                 },
+            }
+        }
+    }
+
+    /// Whether a thread of another program ended a sleep: what that gave was no work.
+    fn is_ended_by_stranger(&self, end: SleepEnd) -> bool {
+        matches!(end, SleepEnd::Thread(by) if self.known.histories.get(by).is_none())
+    }
+
+    fn dispatches(&self, tid: Tid) -> bool {
+        self.known.histories.get(tid).is_some_and(History::dispatches)
+    }
+
+    /// Who could have served a request in a stage in which it waited. `None`: that is not known. Which thread
+    /// of a pool has it may not be known; while none of them is free, it waits for one.
+    fn served_by(&self, request: &Settling, stage: Stage, interval: Interval) -> Option<ServedBy> {
+        match stage {
+            Stage::On(tid) if !self.dispatches(tid) => None,
+            Stage::Waits(phase) => {
+                let (tids, or_else) = who_serves(self.known, request, phase);
+                Some(ServedBy { phase, tids, or_else })
+            }
+            Stage::On(_) | Stage::Unknown => {
+                let tids = handed_to(self.known, request);
+                let by = ServedBy { phase: Phase::PoolWait, tids, or_else: Vec::new() };
+                Some(by).filter(|by| !by.tids.is_empty() && self.none_is_idle(interval, &by.tids))
             }
         }
     }
