@@ -7,7 +7,7 @@
 //! either cannot. Who was given work since the wait began may have that of the one that waits.
 
 use crate::event::Tid;
-use crate::machine::chain::history::{Histories, History};
+use crate::machine::chain::history::{Histories, History, SegmentPart};
 use crate::machine::chain::known::Known;
 use crate::machine::chain::segment::{Did, Segment, SegmentSleep, SleepEnd, is_file_lock};
 use crate::machine::time::short::LONG_NS;
@@ -40,7 +40,12 @@ pub(super) fn who_could_release(
     let all = known.histories.of_process(tgid);
     let others = all.iter().copied().filter(|other| *other != tid).take(MAX_LOOKED_AT);
     let of = |other: Tid| Some((other, known.histories.get(other)?));
-    let could = |(other, history): &(Tid, &History)| may_hold(known, (*other, history), wait);
+    let is_python =
+        known.looks.within(tid, (wait.start_ns, wait.end_ns)).is_some_and(|look| look.seen.place.is_some());
+    let could = |(other, history): &(Tid, &History)| {
+        may_hold(known, (*other, history), wait)
+            && !(is_python && is_outside_python(known, (*other, history), wait))
+    };
     let mut candidates: Vec<(Tid, &History)> = others.filter_map(of).filter(could).collect();
     // Whom it gave work just before it began to wait does that, most likely.
     let has_its_work = |(_, history): &(Tid, &History)| {
@@ -105,6 +110,20 @@ fn may_hold(known: Known<'_>, (tid, history): (Tid, &History), wait: &Segment) -
     // Of what it does for another request that came later, the one that waits has nothing.
     let is_of_another = !is_since && last.request > 0 && last.request != wait.request;
     !waits_for_work(last) && !is_of_another && !waits_in_vain(known, (history.tgid, tid), (last, until_ns))
+}
+
+/// Whether a thread runs no Python as a wait ends, and only sleeps on purpose, or waits for its turn to accept
+/// at a lock on a file: it has no lock of Python.
+fn is_outside_python(known: Known<'_>, (tid, history): (Tid, &History), wait: &Segment) -> bool {
+    let slept = |SegmentPart { segment, .. }: SegmentPart<'_>| match segment.did {
+        Did::Slept(sleep) => Some((sleep, (segment.start_ns, segment.end_ns))),
+        _ => None,
+    };
+    let last = history.within(wait.start_ns, wait.end_ns).filter_map(slept).last();
+    last.is_some_and(|(sleep, interval)| {
+        (sleep.phase == Phase::Sleep || is_file_lock(sleep.system_call))
+            && known.looks.is_outside_python(tid, interval)
+    })
 }
 
 /// Whether a thread waits, up to a moment and beyond, for one of its own process that cannot end that: it has
