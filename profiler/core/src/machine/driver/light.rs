@@ -334,6 +334,8 @@ impl State {
 /// Whether the thread waited for something to do, as its sleep has this phase.
 fn idle(slept: &Slept, phase: Phase) -> IdleSleep {
     match phase {
+        // Who writes has something to do.
+        Phase::LockWait if sleep::writes(slept) => IdleSleep::No,
         Phase::LockWait => IdleSleep::ForLock,
         Phase::Unexplained if sleep::is_for_descriptors(slept) => IdleSleep::ForDescriptors,
         // Processes take their turns to accept in such a lock.

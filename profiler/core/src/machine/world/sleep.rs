@@ -48,6 +48,15 @@ pub fn phase(slept: &Slept) -> Phase {
     }
 }
 
+/// Whether it is a wait until something that is written is taken.
+pub fn writes(slept: &Slept) -> bool {
+    let called = u32::try_from(slept.system_call).ok().and_then(kind);
+    matches!(
+        called,
+        Some(Kind::Write | Kind::WriteVector | Kind::WriteMessage | Kind::SendFile | Kind::Splice)
+    )
+}
+
 /// Whether it is a wait until one of several descriptors is ready, or a connection comes.
 pub fn is_for_descriptors(slept: &Slept) -> bool {
     let called = u32::try_from(slept.system_call).ok().and_then(kind);

@@ -54,7 +54,7 @@ impl<'a> Follower<'a> {
             return;
         }
         match (sleep.phase, sleep.end) {
-            _ if sleep.is_idle => match sleep.end {
+            _ if sleep.is_idle && !self.is_ended_by_stranger(sleep.end) => match sleep.end {
                 // It waited for work: whoever gave it that stands behind it.
                 SleepEnd::Thread(by) => self.hop(Phase::LockWait, by, interval, ns, hops),
                 _ => self.not_followed(NotFollowed::Idle, ns, hops),
