@@ -157,18 +157,17 @@ fn judged(basis: &Basis<'_>, findings: &[Finding]) -> Verdict {
     }
 }
 
-/// What stands behind failures. Where some waited until they failed, for what was not seen, that is said.
+/// What stands behind failures. Where few fail, and it was not seen for what requests waited, that is said
+/// first; and where those waited that failed, what requests usually take their time for.
 fn behind(basis: &Basis<'_>, failed: &[Failed]) -> Verdict {
     let causes: Vec<Cause> = waiting::behind_failures(basis, failed).into_iter().collect();
-    let is_wait = failed.first().is_some_and(|failed| failed.is_behind_wait);
-    if causes.is_empty()
-        && is_wait
-        && !waiting::do_most_fail(basis, failed)
-        && let Some(not_seen) = waiting::mostly_not_seen(basis)
-    {
-        return not_seen;
+    let failures = Verdict { causes, ..Verdict::new(Pattern::Failures) };
+    if !failures.causes.is_empty() || waiting::do_most_fail(basis, failed) {
+        return failures;
     }
-    Verdict { causes, ..Verdict::new(Pattern::Failures) }
+    let is_wait = failed.first().is_some_and(|failed| failed.is_behind_wait);
+    let usual = || waiting::usual(basis).filter(|_| is_wait);
+    waiting::mostly_not_seen(basis).or_else(usual).unwrap_or(failures)
 }
 
 /// Where requests did not wait for one another.
