@@ -68,7 +68,9 @@ pub(super) fn of(snapshot: &Snapshot, cause: &Cause) -> String {
     if time.is_some_and(|time| time.is_shared_connection) {
         clause.push_str(", on one connection that several processes read from");
     }
-    let keeps_gil = cause.kind != LeafKind::Computing && cause.path.iter().any(|hop| hop == Phase::GilWait);
+    // Who computes, or waits for a CPU to do so, has it by nature.
+    let needs_it = matches!(cause.kind, LeafKind::Computing | LeafKind::CpuTaken);
+    let keeps_gil = !needs_it && cause.path.iter().any(|hop| hop == Phase::GilWait);
     if keeps_gil {
         clause.push_str(" and keeps the GIL meanwhile");
     }
