@@ -35,10 +35,32 @@ pub(super) struct Known<'a> {
     pub over: &'a dyn Fn(u64) -> &'a [Rc<Settling>],
 }
 
-impl Known<'_> {
+impl<'a> Known<'a> {
     /// Whether a process is one of the target's.
     pub(super) fn has_process(&self, tgid: Tid) -> bool {
         !self.histories.of_process(tgid).is_empty()
+    }
+
+    /// Threads that could serve a connection to the target itself, as a look saw it: those of the process
+    /// that has accepted it, or who accepts there. `None`: it leads elsewhere.
+    pub(super) fn served_by_itself(self, look: &AsleepLook) -> Option<&'a [Tid]> {
+        let others = look.accepted_by();
+        let ours = others.iter().map(|other| other.tgid).find(|tgid| self.has_process(*tgid));
+        match ours {
+            Some(tgid) => Some(self.histories.of_process(tgid)),
+            None if look.own_listener == 0 || !others.is_empty() => None,
+            None => Some(self.attendance.acceptors(look.own_listener)),
+        }
+    }
+
+    /// The same of connections of a process to a port that were looked at about this time, if all of these
+    /// lead to the target itself.
+    pub(super) fn serves_itself_about(self, tgid: Tid, port: u16, at_ns: u64) -> Option<&'a [Tid]> {
+        let tids = self.histories.of_process(tgid);
+        let mut looks =
+            self.looks.connections_about(tids, port, at_ns).map(|look| self.served_by_itself(look));
+        let first = looks.next()??;
+        looks.all(|there| there.is_some()).then_some(first)
     }
 
     /// Whether a look at a thread of a process saw it wait for what only that process itself can end. A pipe

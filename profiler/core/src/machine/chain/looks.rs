@@ -249,8 +249,8 @@ impl AsleepLooks {
         inode.and_then(|inode| self.sockets.get(&inode)).is_some_and(|(_, is_shared)| *is_shared)
     }
 
-    /// The file lock for which threads of a process waited about this time in a call, or tried again and again
-    /// between sleeps on purpose: all looks that are near agree on it.
+    /// The file lock for which threads of a process waited about this time in a call, or tried again and
+    /// again between sleeps on purpose: all looks that are near agree on it.
     pub(super) fn file_lock_about(&self, tids: &[Tid], call: u32, at_ns: u64) -> Option<u32> {
         let is_sleep = is_sleep(call);
         self.seen_about(tids, at_ns, |look| {
@@ -270,7 +270,24 @@ impl AsleepLooks {
         object.filter(|object| matches!(object, ObjectSeen::Pipe { .. })).map(|_| found)
     }
 
-    /// What threads of a process waited for about this time, as far as all looks of a kind that are near agree.
+    /// Looks about this time at connections of these threads to a port.
+    pub(super) fn connections_about(
+        &self,
+        tids: &[Tid],
+        port: u16,
+        at_ns: u64,
+    ) -> impl Iterator<Item = &AsleepLook> {
+        let looks = tids.iter().filter_map(|tid| self.threads.get(tid)).flatten();
+        looks.filter(move |look| match &look.seen.object {
+            Some(ObjectSeen::Tcp { peer, .. }) => {
+                look.at_ns.abs_diff(at_ns) <= NEAR_NS && port_of(peer) == Some(port)
+            }
+            _ => false,
+        })
+    }
+
+    /// What threads of a process waited for about this time, as far as all looks of a kind that are near
+    /// agree.
     fn seen_about(&self, tids: &[Tid], at_ns: u64, is_one: impl Fn(&AsleepLook) -> bool) -> Option<u32> {
         let looks = tids.iter().filter_map(|tid| self.threads.get(tid)).flatten();
         let mut near = looks.filter(|look| look.at_ns.abs_diff(at_ns) <= NEAR_NS && is_one(look));

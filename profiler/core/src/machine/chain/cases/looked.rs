@@ -4,7 +4,7 @@
 
 use super::{Case, IDLE, MS, PROCESS, RAN, found, sleep, waits};
 use crate::event::Tid;
-use crate::fact::asleep::{AsleepSeen, FileSeen, ObjectSeen, OtherProcess, SleepState};
+use crate::fact::asleep::{AsleepSeen, ConnectionState, FileSeen, ObjectSeen, OtherProcess, SleepState};
 use crate::fact::place::PlaceSeen;
 use crate::machine::chain::segment::{Did, SegmentSleep, SleepEnd};
 use crate::model::chain::{Held, LeafKind, NotFollowed, Object, Unreleased};
@@ -288,4 +288,37 @@ fn a_thread_that_is_held_from_outside_stands_still_whatever_it_seems_to_wait_for
         let case = Case::looked_at(Did::Slept(held), phase, None, SleepState::Stopped);
         assert_eq!(case.leaves(), [found(LeafKind::StoodStill, 100)], "{phase:?}");
     }
+}
+
+#[test]
+fn a_connection_that_was_not_looked_at_leads_to_the_target_itself_where_all_near_it_do() {
+    const OWN_PORT: u16 = 80;
+    let asks = SegmentSleep {
+        object: Object::Peer { port: OWN_PORT },
+        is_own_port: true,
+        ..sleep(Phase::BackendWait, SleepEnd::Outside)
+    };
+    let asked = |looks: &[(&str, Tid)]| {
+        let case =
+            Case::new().did(2, 100, Did::Slept(asks)).did(3, 100, waits(Phase::Sleep, SleepEnd::Outside));
+        let mut case = case.of_pool(3).on(2, (0, 100)).phase(Phase::BackendWait, 100);
+        for (peer, by) in looks {
+            let object = ObjectSeen::Tcp {
+                inode: 9,
+                local: "127.0.0.1:4000".to_owned(),
+                peer: (*peer).to_owned(),
+                state: ConnectionState::Acknowledged,
+                others: vec![process(*by)],
+            };
+            let seen = AsleepSeen { tgid: PROCESS, tid: 3, object: Some(object), ..AsleepSeen::default() };
+            case.chain.note_look(seen, 200 * MS, 0, None);
+        }
+        case.leaves()
+    };
+    let unknown = |reason| vec![(LeafKind::NotFollowed, Object::Unknown, None, Some(reason), 100)];
+    assert_eq!(asked(&[("127.0.0.1:80", PROCESS)]), [found(LeafKind::Sleep, 100)]);
+    assert_eq!(asked(&[("127.0.0.1:81", PROCESS)]), unknown(NotFollowed::Acceptors), "another port");
+    let both = [("127.0.0.1:80", PROCESS), ("10.0.0.9:80", 777)];
+    assert_eq!(asked(&both), unknown(NotFollowed::Acceptors), "another host's port");
+    assert_eq!(asked(&[]), unknown(NotFollowed::Acceptors));
 }

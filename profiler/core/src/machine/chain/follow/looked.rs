@@ -3,8 +3,8 @@
 //! In: a sleep that stands behind a wait, and a look that was taken within it. Out: hops to threads of the
 //! target that no record names; leaves with names.
 
-use super::Follower;
 use super::candidates::MAX_CANDIDATES;
+use super::{Follower, Interval};
 use crate::event::Tid;
 use crate::fact::asleep::{ObjectSeen, SleepState};
 use crate::machine::chain::history::SegmentPart;
@@ -119,11 +119,7 @@ impl<'a> Follower<'a> {
 
     /// The other end of a connection is the target itself, or a listener of its own. `false`: it is not.
     fn own_connection(&mut self, at: LookedAt<'a>, ns: u64, hops: Hops) -> bool {
-        let others = at.look.accepted_by();
-        let ours = others.iter().map(|other| other.tgid).find(|tgid| self.known.has_process(*tgid));
-        if ours.is_none() && (at.look.own_listener == 0 || !others.is_empty()) {
-            return false;
-        }
+        let Some(there) = self.known.served_by_itself(at.look) else { return false };
         let Some(hops) = hops.with(Phase::BackendWait) else {
             self.not_followed(NotFollowed::TooDeep, ns, hops);
             return true;
@@ -135,10 +131,12 @@ impl<'a> Follower<'a> {
             return true;
         }
         // No request came over it: who has accepted it stands behind it, or who accepts there.
-        let there = match ours {
-            Some(tgid) => self.known.histories.of_process(tgid),
-            None => self.known.attendance.acceptors(at.look.own_listener),
-        };
+        self.any_there(there, (interval, ns), hops);
+        true
+    }
+
+    /// A request of the target to itself, of which is known only who could serve it.
+    pub(super) fn any_there(&mut self, there: &[Tid], (interval, ns): (Interval, u64), hops: Hops) {
         let is_slot = |tid: &Tid| self.known.histories.get(*tid).is_some_and(|history| history.is_slot);
         let slots: Vec<Tid> = there.iter().copied().filter(is_slot).collect();
         match (slots.as_slice(), there) {
@@ -146,7 +144,6 @@ impl<'a> Follower<'a> {
             ([], there) => self.any((interval, ns), there, &[], hops),
             (slots, _) => self.any((interval, ns), slots, &[], hops),
         }
-        true
     }
 
     /// A process of the target stands at the other end: on to the one thread of it that was busy at the

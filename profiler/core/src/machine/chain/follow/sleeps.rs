@@ -74,7 +74,7 @@ impl<'a> Follower<'a> {
             }
             (Phase::LockWait, _) => self.ended_outside(part.segment, &sleep, ns, hops),
             (Phase::BackendWait, _) if sleep.is_own_port => {
-                self.own_server(part, &sleep, ns, hops);
+                self.own_server(tgid, part, &sleep, ns, hops);
             }
             // A look would have seen that it was stopped.
             (Phase::Sleep, _) if part.length_ns() >= LONG_SLEEP_NS && look.is_none() => {
@@ -100,15 +100,29 @@ impl<'a> Follower<'a> {
 
     /// A wait for a back end at a port of the target's own. If it is the target, a request came over the same
     /// connection.
-    pub(super) fn own_server(&mut self, part: SegmentPart<'a>, sleep: &SegmentSleep, ns: u64, hops: Hops) {
+    pub(super) fn own_server(
+        &mut self,
+        tgid: Tid,
+        part: SegmentPart<'a>,
+        sleep: &SegmentSleep,
+        ns: u64,
+        hops: Hops,
+    ) {
         let interval = (part.from_ns, part.until_ns);
         let Some(hops) = hops.with(Phase::BackendWait) else {
             return self.not_followed(NotFollowed::TooDeep, ns, hops);
         };
         match self.request_over(sleep.connection, interval) {
             Some(request) => self.request(request, interval, ns, hops),
-            // Another host may have a port of the same number.
-            None => self.not_followed(NotFollowed::Acceptors, ns, hops),
+            // Another host may have a port of the same number: looks at other connections there say.
+            None => {
+                let Object::Peer { port } = sleep.object else {
+                    return self.not_followed(NotFollowed::Acceptors, ns, hops);
+                };
+                let there =
+                    self.known.serves_itself_about(tgid, port, part.segment.start_ns).unwrap_or_default();
+                self.any_there(there, (interval, ns), hops);
+            }
         }
     }
 
