@@ -81,8 +81,8 @@ impl<'a> Follower<'a> {
     }
 
     /// A request was on this thread: its own waits are followed. What it did itself is known by its phases,
-    /// but for the calls in which it computed. `is_handed`: others worked for it, while this thread waited for
-    /// the next thing to do.
+    /// but for the calls in which it computed. `is_handed`: others worked for it, while this thread waited
+    /// for the next thing to do.
     pub(in crate::machine) fn own(
         &mut self,
         request: u64,

@@ -72,7 +72,7 @@ impl HandsOn {
         let Wanted { tgid, accepted_ns: read_ns, end_ns, .. } = *request;
         // Who hangs since before the trace has none that came since.
         let of_pool = |tid: &Tid| {
-            histories.get(*tid).is_some_and(|history| history.is_of_pool() && !history.hangs_in_request)
+            histories.get(*tid).is_some_and(|history| history.is_of_pool() && !history.hangs_in_request())
         };
         if !self.may_hand_on(tgid) || request.stretches.iter().any(|stretch| of_pool(&stretch.tid)) {
             return None;

@@ -25,6 +25,18 @@ const MAX_OF_THREAD: usize = 4096;
 /// Segments kept of all threads.
 const MAX_SEGMENTS: usize = 262_144;
 
+/// Whether a thread was seen at a request, by its frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum AtRequest {
+    /// Not yet.
+    #[default]
+    Unseen,
+    /// It was.
+    Seen,
+    /// It hangs in one since before the trace.
+    Hangs,
+}
+
 /// What one thread did.
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct History {
@@ -44,10 +56,8 @@ pub(in crate::machine) struct History {
     pub is_loop: bool,
     /// Light mode: it waits until one of several descriptors is ready, as loops do.
     pub polls: bool,
-    /// A look saw it at a request, by its frames.
-    pub was_at_request: bool,
-    /// It was seen to hang in a request since before the trace.
-    pub hangs_in_request: bool,
+    /// Whether its frames have shown it at a request.
+    at_request: AtRequest,
     /// Its process has begun to run another program: who waits for that waits for a child.
     pub is_other_program: bool,
     /// Number of that program among what looks saw.
@@ -79,7 +89,7 @@ impl History {
 
     /// Light mode: it waits as loops do, and was not seen at a request. What it answers others may have done.
     pub(in crate::machine) const fn dispatches(&self) -> bool {
-        self.polls && !self.was_at_request
+        self.polls && !self.was_at_request()
     }
 
     /// The request that a segment of it was for, plus 1; 0: none. A loop that spins does so for none,
@@ -91,7 +101,24 @@ impl History {
 
     /// It was seen at a request.
     pub(in crate::machine) const fn serves_request(&mut self) {
-        (self.was_at_request, self.is_slot) = (true, true);
+        if !self.was_at_request() {
+            (self.at_request, self.is_slot) = (AtRequest::Seen, true);
+        }
+    }
+
+    /// It was seen to hang in a request since before the trace.
+    pub(super) const fn hangs(&mut self) {
+        (self.at_request, self.is_slot) = (AtRequest::Hangs, true);
+    }
+
+    /// It was seen at a request.
+    pub(super) const fn was_at_request(&self) -> bool {
+        !matches!(self.at_request, AtRequest::Unseen)
+    }
+
+    /// It hangs in a request since before the trace.
+    pub(super) const fn hangs_in_request(&self) -> bool {
+        matches!(self.at_request, AtRequest::Hangs)
     }
 
     /// It is known to serve, or hangs in the first request that it has.

@@ -77,8 +77,7 @@ impl HungThreads {
         let Some(mut entry) = histories.entry(tgid, tid, since_ns) else { return false };
         let from_ns = entry.history.end_ns();
         entry.push_did(0, (from_ns, until_ns), did);
-        entry.history.hangs_in_request = true;
-        entry.history.serves_request();
+        entry.history.hangs();
         true
     }
 
@@ -126,7 +125,7 @@ mod tests {
         }
         let history = histories.get(2).unwrap();
         assert_eq!((history.since_ns, history.end_ns()), (5 * MS, 40 * MS));
-        assert!(history.is_slot && history.hangs_in_request);
+        assert!(history.is_slot && history.hangs_in_request());
         assert!(!hung.slept_on(&mut histories, 3, 40 * MS), "it was not seen to hang");
     }
 

@@ -5,7 +5,7 @@
 use crate::event::Tid;
 use crate::machine::chain::history::History;
 use crate::machine::chain::known::Known;
-use crate::machine::chain::settling::{SHORTEST_NS, Settling};
+use crate::machine::chain::settling::{Reached, SHORTEST_NS, Settling};
 use crate::machine::time::capacity::Span;
 use crate::model::request::Stretch;
 use crate::phase::Phase;
@@ -24,7 +24,7 @@ pub(super) enum Stage {
 /// Threads that could serve a request in one of its waits, and those that would have handed it to them.
 pub(super) fn who_serves(known: Known<'_>, request: &Settling, phase: Phase) -> (Vec<Tid>, Vec<Tid>) {
     let of_process = known.histories.of_process(request.tgid);
-    if phase == Phase::AcceptQueue || request.in_queue {
+    if phase == Phase::AcceptQueue || request.reached == Reached::Queue {
         return (who_accepts(known, request, of_process), Vec::new());
     }
     let among = |is_one: IsOne| -> Vec<Tid> {
@@ -84,7 +84,7 @@ fn who_accepts(known: Known<'_>, request: &Settling, of_process: &[Tid]) -> Vec<
 fn hung(known: Known<'_>, tgids: impl Iterator<Item = Tid>) -> Vec<Tid> {
     let is_one = |tid: &Tid, is: IsOne| known.histories.get(*tid).is_some_and(is);
     let dispatches: IsOne = |history| history.accepts && !history.is_slot;
-    let hangs: IsOne = |history| history.hangs_in_request;
+    let hangs: IsOne = History::hangs_in_request;
     let threads = tgids.map(|tgid| known.histories.of_process(tgid));
     let direct = threads.filter(|tids| !tids.iter().any(|tid| is_one(tid, dispatches)));
     direct.flatten().copied().filter(|tid| is_one(tid, hangs)).collect()

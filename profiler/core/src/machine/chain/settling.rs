@@ -13,6 +13,18 @@ use crate::phase::{Phase, Phases};
 /// A shorter wait to be served is not followed by itself.
 pub(in crate::machine) const SHORTEST_NS: u64 = 100_000;
 
+/// How far a request came by the window's end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::machine) enum Reached {
+    /// Its answer, or the end of its connection.
+    #[default]
+    Answer,
+    /// The server, which has not answered it.
+    Server,
+    /// A listener: nobody has accepted its connection.
+    Queue,
+}
+
 /// What a request is settled from.
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct Settling {
@@ -32,8 +44,8 @@ pub(in crate::machine) struct Settling {
     pub phases: Phases,
     /// Its stretches on threads.
     pub stretches: Vec<Stretch>,
-    /// It has not been answered.
-    pub is_open: bool,
+    /// How far it came.
+    pub reached: Reached,
     /// When the thread of a pool was at it that had it most likely, where nothing else shows which.
     pub found: Cell<Option<Stretch>>,
     /// When it waited to be served, where that is known better than by its stretches.
@@ -42,8 +54,6 @@ pub(in crate::machine) struct Settling {
     pub inode: u64,
     /// What distinguishes its connection at the client's end; 0: not known.
     pub peer: u64,
-    /// Nobody had accepted its connection by the window's end.
-    pub in_queue: bool,
     /// Its waits for back ends by port.
     pub back_ends: Vec<(u16, u64)>,
     /// Who had the interpreter lock while it waited for that: endpoint (`None`: not known), and how long.

@@ -26,7 +26,7 @@ use crate::machine::chain::releases::Releases;
 use crate::machine::chain::replay::LineOf;
 use crate::machine::chain::request_lines::LastLook;
 use crate::machine::chain::settle::settle;
-use crate::machine::chain::settling::{HowLong, Settling, waited};
+use crate::machine::chain::settling::{HowLong, Reached, Settling, waited};
 use crate::machine::chain::sums::Sums;
 use crate::machine::time::capacity::Span;
 use crate::machine::time::short::LONG_NS;
@@ -132,7 +132,8 @@ impl Chain {
     /// Where in Python a thread was: its frames may say that it serves requests.
     fn note_place_of(&mut self, (tgid, tid): (Tid, Tid), place: Option<u32>) {
         let history = self.histories.get_mut(tid);
-        if history.as_ref().is_some_and(|history| history.was_at_request) || !self.looks.is_in_request(place)
+        if history.as_ref().is_some_and(|history| history.was_at_request())
+            || !self.looks.is_in_request(place)
         {
             return;
         }
@@ -276,16 +277,19 @@ impl Chain {
             phases: request.phases,
             holders,
             stretches: request.stretches.clone(),
-            is_open: request.seen.open,
+            reached: match (service.in_queue, request.seen.open) {
+                (true, _) => Reached::Queue,
+                (false, true) => Reached::Server,
+                (false, false) => Reached::Answer,
+            },
             found: Cell::default(),
             spans: service.spans,
             inode: service.inode,
             peer: service.peer,
-            in_queue: service.in_queue,
             back_ends: request.round_trips.ports().map(|to| (to.port, to.waited_ns)).collect(),
         });
         self.own_connections.add(&settling);
-        if settling.is_open {
+        if settling.reached == Reached::Server {
             self.find_thread(&settling);
         }
         self.waiting.push_back(settling);
@@ -297,7 +301,7 @@ impl Chain {
         if request.found.get().is_some() || request.phases.get(Phase::Unexplained) < LONG_NS {
             return;
         }
-        let &Settling { tgid, end_ns, is_open, .. } = request;
+        let (&Settling { tgid, end_ns, .. }, is_open) = (request, request.reached != Reached::Answer);
         let (stretches, accepted_ns) = (request.stretches.as_slice(), request.accepted_ns());
         let wanted = Wanted { tgid, stretches, accepted_ns, end_ns, is_open };
         request.found.set(self.find(request.id, &wanted));

@@ -112,8 +112,8 @@ fn may_hold(known: Known<'_>, (tid, history): (Tid, &History), wait: &Segment) -
     !waits_for_work(last) && !is_of_another && !waits_in_vain(known, (history.tgid, tid), (last, until_ns))
 }
 
-/// Whether a thread runs no Python as a wait ends, and only sleeps on purpose, or waits for its turn to accept
-/// at a lock on a file: it has no lock of Python.
+/// Whether a thread runs no Python as a wait ends, and only sleeps on purpose, or waits for its turn to
+/// accept at a lock on a file: it has no lock of Python.
 fn is_outside_python(known: Known<'_>, (tid, history): (Tid, &History), wait: &Segment) -> bool {
     let slept = |SegmentPart { segment, .. }: SegmentPart<'_>| match segment.did {
         Did::Slept(sleep) => Some((sleep, (segment.start_ns, segment.end_ns))),

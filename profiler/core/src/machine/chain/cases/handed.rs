@@ -1,4 +1,6 @@
 //! Requests of a process whose threads were seen at requests, where nothing shows which one had them.
+//!
+//! In: what such threads did, a request that was handed on. Out: its leaves.
 
 use super::*;
 
