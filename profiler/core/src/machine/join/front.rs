@@ -168,8 +168,7 @@ pub(in crate::machine) fn evidence(connection: &Connection, active: &Active) -> 
 /// The server has read from its newest request. If the request's own head has no name, the front end's
 /// request names it.
 pub(in crate::machine) fn name(wire: &mut Wire, join: &mut Join, number: u32) {
-    let Some(connection) = wire.connections.get(number) else { return };
-    let Side::Inner { private: true } = connection.origin.side else { return };
+    let Some(connection) = wire.connections.get(number).filter(|one| one.is_private()) else { return };
     let Some(active) = connection.requests.back().filter(|active| active.request.http.method.is_empty())
     else {
         return;

@@ -52,7 +52,7 @@ pub struct Connection {
 impl Connection {
     /// Whether the connection carries one request, in a protocol of the server's own.
     pub fn is_private(&self) -> bool {
-        self.origin.side == Side::Inner { private: true }
+        self.origin.side.is_private()
     }
 
     /// Whether a read here is a read for a request, not a drain after the response.

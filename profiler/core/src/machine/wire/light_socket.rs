@@ -190,7 +190,7 @@ impl Socket {
         /// Type of a record of the handshake, with which each connection of TLS begins.
         const HANDSHAKE: u8 = 22;
         // What comes behind the answer on such a connection is still of its only request.
-        let is_only = self.life.side == Side::Inner { private: true };
+        let is_only = self.life.side.is_private();
         let after_response = self.active.is_none() || self.is_answered() && !is_only;
         let is_handshake = tls::begins(captured) && captured.first() == Some(&HANDSHAKE);
         // Nobody saw the connection made: its first bytes may lie within a message.

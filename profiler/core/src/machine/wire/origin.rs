@@ -18,6 +18,13 @@ pub enum Side {
     },
 }
 
+impl Side {
+    /// Whether it carries one request, in a protocol of the server's own.
+    pub fn is_private(self) -> bool {
+        self == Self::Inner { private: true }
+    }
+}
+
 /// How a connection came about, and what stands at its ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Origin {

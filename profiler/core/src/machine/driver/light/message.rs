@@ -21,7 +21,7 @@ use profiler_common::record::slice::{FLAG_WAKE_MISSED, NO_CALL, Undecided};
 const MAX_STRETCHES: usize = 16;
 /// `HTTP/1.1 100 Continue` with its empty line: the request continues after it. No response is that short.
 pub(super) const INTERIM_BYTES: u64 = 25;
-/// `Status: 200 Continue` with its empty line: so mod_wsgi's daemon asks for the body (`mod_wsgi.c`).
+/// `Status: 200 Continue` with its empty line: so mod_wsgi's daemon asks for the body.
 pub(super) const DAEMON_INTERIM_BYTES: u64 = 24;
 
 /// Bytes that a thread moved.
@@ -72,7 +72,7 @@ pub(super) fn received(
             let is_behind = steps.first().is_some_and(|step| step.outside);
             let light = &Light { arrival_ns: if is_behind { 0 } else { light.arrival_ns }, ..*light };
             // What is not HTTP shows no beginning. Such a connection is known since it was made.
-            let begins = begins || is_private(socket.life.side) && socket.begun == 0;
+            let begins = begins || socket.life.side.is_private() && socket.begun == 0;
             let begun = &mut socket.begun;
             let counts = (wire, summary);
             let mut active =
@@ -116,7 +116,7 @@ pub(super) fn sent(counts: (&mut Wire, &mut Summary), socket: &mut Socket, messa
         return;
     };
     let is_interim = match captured {
-        [] if is_private(socket.life.side) => light.bytes == DAEMON_INTERIM_BYTES,
+        [] if socket.life.side.is_private() => light.bytes == DAEMON_INTERIM_BYTES,
         [] => light.bytes == INTERIM_BYTES,
         _ => steps.iter().all(|step| step.head.is_some_and(|head| head.interim)),
     };
@@ -165,11 +165,6 @@ fn turn_to(active: &mut LightRequest, (slice, sleeping): (&Slice, &Sleeping), ti
     active.request.phases.add(Phase::PoolWait, turned_ns - start_ns);
     active.covered_ns = turned_ns;
     cover(active, (slice, sleeping), time_ns);
-}
-
-/// Whether a connection is a front end's to a server behind it, in a protocol of their own.
-fn is_private(side: Side) -> bool {
-    side == Side::Inner { private: true }
 }
 
 fn is_unanswered(socket: &Socket) -> bool {

@@ -6,7 +6,7 @@ use profiler_common::record::slice::FLAG_WAKE_MISSED;
 use profiler_common::system_call::{ACCEPT4, CLOCK_NANOSLEEP, EPOLL_WAIT, FUTEX, RECVFROM};
 use proptest::prelude::*;
 
-use super::message::INTERIM_BYTES;
+use super::message::{DAEMON_INTERIM_BYTES, INTERIM_BYTES};
 use super::*;
 use crate::event::{Head, LightEnd, SleptOn, Tid};
 use crate::fact::{Account, InterpreterLock, InterpreterSeen};
@@ -106,8 +106,8 @@ fn a_request_waited_for_what_its_thread_slept_for() {
     assert_eq!(phases, [(Phase::Cpu, 300), (Phase::GilWait, 200), (Phase::LockWait, 400)]);
 }
 
-#[test]
-fn a_request_that_goes_through_a_front_end_is_the_one_of_the_server_behind_it() {
+/// Requests of a server behind a front end whose protocol is private. The window ends at 2,000.
+fn run_behind(lights: &[(Light, u64)]) -> Vec<Request> {
     let mut state = State::new(false);
     (state.window_start_ns, state.watch_start_ns) = (0, 0);
     state.join.topology = Topology::PrivateOverUnix;
@@ -117,26 +117,49 @@ fn a_request_that_goes_through_a_front_end_is_the_one_of_the_server_behind_it() 
             requests.push(*request);
         }
     };
-    let in_front = |what, since_ns, time_ns| light(what, 1, since_ns, time_ns, since_ns);
-    let behind = |what, since_ns, time_ns| {
-        let (light, time_ns) = light(what, 2, since_ns, time_ns, since_ns);
-        (Light { tgid: 2, socket: 8, is_unix: true, ..light }, time_ns)
-    };
-    for (light, time_ns) in [
+    for (light, time_ns) in lights {
+        state.light(light, *time_ns, &mut sink);
+    }
+    state.end_light_window((&[], &[]), 2_000, &mut sink);
+    requests
+}
+
+fn in_front(what: LightWhat, since_ns: u64, time_ns: u64) -> (Light, u64) {
+    light(what, 1, since_ns, time_ns, since_ns)
+}
+
+fn behind(what: LightWhat, since_ns: u64, time_ns: u64) -> (Light, u64) {
+    let (light, time_ns) = light(what, 2, since_ns, time_ns, since_ns);
+    (Light { tgid: 2, socket: 8, is_unix: true, ..light }, time_ns)
+}
+
+#[test]
+fn a_request_that_goes_through_a_front_end_is_the_one_of_the_server_behind_it() {
+    let requests = run_behind(&[
         in_front(LightWhat::Received, 10, 100),
         behind(LightWhat::Received, 150, 200),
         behind(LightWhat::Sent, 200, 900),
         // The end of the body, which its server reads after it has answered.
         behind(LightWhat::Received, 910, 920),
         in_front(LightWhat::Sent, 100, 1_000),
-    ] {
-        state.light(&light, time_ns, &mut sink);
-    }
-    state.end_light_window((&[], &[]), 2_000, &mut sink);
+    ]);
     let of = |request: &Request| (request.tgid, request.times.start_ns, request.times.end_ns);
     assert_eq!(requests.iter().map(of).collect::<Vec<_>>(), [(2, 150, 900)]);
     let seen = requests[0].seen;
     assert!(!seen.truncated && !seen.open);
+}
+
+#[test]
+fn a_daemon_that_asks_for_the_body_has_not_answered() {
+    let (asks, time_ns) = behind(LightWhat::Sent, 200, 300);
+    let asks = (Light { bytes: DAEMON_INTERIM_BYTES, ..asks }, time_ns);
+    let requests = run_behind(&[
+        in_front(LightWhat::Received, 10, 100),
+        behind(LightWhat::Received, 150, 200),
+        asks,
+        behind(LightWhat::Received, 310, 320),
+    ]);
+    assert!(matches!(requests.as_slice(), [Request { tgid: 2, seen, .. }] if seen.open), "{requests:?}");
 }
 
 #[test]
