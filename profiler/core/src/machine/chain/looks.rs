@@ -252,10 +252,10 @@ impl AsleepLooks {
     /// The file lock for which threads of a process waited about this time in a call, or tried again and
     /// again between sleeps on purpose: all looks that are near agree on it.
     pub(super) fn file_lock_about(&self, tids: &[Tid], call: u32, at_ns: u64) -> Option<u32> {
-        let is_sleep = is_sleep(call);
+        let is_alike = |other: u32| other == call || is_sleep(call) && is_sleep(other);
         self.seen_about(tids, at_ns, |look| {
-            let is_lock = matches!(look.seen.object, Some(ObjectSeen::FileLock { .. }));
-            is_lock && look.seen.system_call.is_some_and(|of| of == call || is_sleep && self::is_sleep(of))
+            matches!(look.seen.object, Some(ObjectSeen::FileLock { .. }))
+                && look.seen.system_call.is_some_and(is_alike)
         })
     }
 
@@ -277,20 +277,21 @@ impl AsleepLooks {
         port: u16,
         at_ns: u64,
     ) -> impl Iterator<Item = &AsleepLook> {
-        let looks = tids.iter().filter_map(|tid| self.threads.get(tid)).flatten();
-        looks.filter(move |look| match &look.seen.object {
-            Some(ObjectSeen::Tcp { peer, .. }) => {
-                look.at_ns.abs_diff(at_ns) <= NEAR_NS && port_of(peer) == Some(port)
-            }
-            _ => false,
+        self.near(tids, at_ns).filter(move |look| {
+            matches!(&look.seen.object, Some(ObjectSeen::Tcp { peer, .. }) if port_of(peer) == Some(port))
         })
+    }
+
+    /// Looks at these threads about this time.
+    fn near(&self, tids: &[Tid], at_ns: u64) -> impl Iterator<Item = &AsleepLook> {
+        let looks = tids.iter().filter_map(|tid| self.threads.get(tid)).flatten();
+        looks.filter(move |look| look.at_ns.abs_diff(at_ns) <= NEAR_NS)
     }
 
     /// What threads of a process waited for about this time, as far as all looks of a kind that are near
     /// agree.
     fn seen_about(&self, tids: &[Tid], at_ns: u64, is_one: impl Fn(&AsleepLook) -> bool) -> Option<u32> {
-        let looks = tids.iter().filter_map(|tid| self.threads.get(tid)).flatten();
-        let mut near = looks.filter(|look| look.at_ns.abs_diff(at_ns) <= NEAR_NS && is_one(look));
+        let mut near = self.near(tids, at_ns).filter(|look| is_one(look));
         let first = near.next()?.object;
         first.filter(|_| near.all(|look| look.object == first))
     }

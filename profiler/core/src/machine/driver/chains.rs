@@ -164,8 +164,7 @@ impl State {
     /// before the watch is looked at before that begins.
     fn is_in_application(&self, tid: Tid, (from_ns, until_ns): (u64, u64)) -> bool {
         let from_ns = if from_ns <= self.watch_start_ns { 0 } else { from_ns };
-        until_ns.saturating_sub(from_ns) >= LOOKED_AT_NS
-            && self.chain.looks.is_in_application(tid, (from_ns, until_ns))
+        may_be_looked_at((from_ns, until_ns)) && self.chain.looks.is_in_application(tid, (from_ns, until_ns))
     }
 
     /// Whether a peer's port is one that the target listens at. It may be another host's.
@@ -294,20 +293,13 @@ impl State {
 
     /// Since when a look saw a thread asleep in a call, within an interval.
     fn asleep_since(&self, tid: Tid, interval: (u64, u64), system_call: i32) -> Option<u64> {
-        // Who sleeps for less is never looked at.
-        if interval.1.saturating_sub(interval.0) < LOOKED_AT_NS {
-            return None;
-        }
-        self.chain.looks.asleep_since(tid, interval, u32::try_from(system_call).ok()?)
+        let call = u32::try_from(system_call).ok().filter(|_| may_be_looked_at(interval))?;
+        self.chain.looks.asleep_since(tid, interval, call)
     }
 
     /// How a look saw a thread held in a sleep, and since when.
     fn held_in(&self, tid: Tid, interval: (u64, u64)) -> Option<(Held, u64)> {
-        // Who sleeps for less is never looked at.
-        if interval.1.saturating_sub(interval.0) < LOOKED_AT_NS {
-            return None;
-        }
-        self.chain.looks.held_in(tid, interval)
+        may_be_looked_at(interval).then(|| self.chain.looks.held_in(tid, interval)).flatten()
     }
 
     /// A thread has waited for a CPU for long, up to `until_ns`.
@@ -471,6 +463,11 @@ impl State {
         let serving = serving.or_else(|| thread.lasted_at(begun_ns).map(|lasted| lasted.request));
         (serving.map_or(0, |id| id.saturating_add(1)), thread.slot.is_some())
     }
+}
+
+/// Whether a sleep in an interval may be long enough for a look.
+const fn may_be_looked_at((from_ns, until_ns): (u64, u64)) -> bool {
+    until_ns.saturating_sub(from_ns) >= LOOKED_AT_NS
 }
 
 /// What a sleep of light mode, or of a look, waits for.
