@@ -30,7 +30,8 @@ pub(in crate::machine) struct Settled {
 pub(super) fn settle(known: Known<'_>, request: &Settling) -> Settled {
     let mut follower = Follower::new(known);
     waits_to_be_served(&mut follower, known, request);
-    let pool = handed_to(known, request);
+    let is_unknown = request.phases.get(Phase::Unexplained) >= LONG_NS;
+    let pool = if is_unknown { handed_to(known, request) } else { Vec::new() };
     for stretch in &request.stretches {
         follower.own(request.id, stretch.tid, (stretch.start_ns, stretch.end_ns), !pool.is_empty());
     }
@@ -39,7 +40,7 @@ pub(super) fn settle(known: Known<'_>, request: &Settling) -> Settled {
         follower.found(request.id, tid, (start_ns, end_ns));
         unknown_until_ns = start_ns;
     }
-    if request.phases.get(Phase::Unexplained) >= LONG_NS {
+    if is_unknown {
         follower.handed_to((request.accepted_ns(), unknown_until_ns), &pool);
     }
     let is_incomplete = follower.is_incomplete;

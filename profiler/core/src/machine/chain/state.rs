@@ -330,6 +330,7 @@ impl Chain {
                 return;
             }
             let Some(request) = self.waiting.pop_front() else { return };
+            self.find_thread(&request);
             if let Some(request) = self.settle(request, !is_full) {
                 // Some thread has been silent since. Its call ends later, or the window does.
                 self.waiting.push_back(request);
@@ -341,7 +342,6 @@ impl Chain {
     /// Settles a request. Returns it if more may be known of it later, and `may_wait`.
     fn settle(&mut self, request: Rc<Settling>, may_wait: bool) -> Option<Rc<Settling>> {
         self.looks.hung.all_slept_on(&mut self.histories, request.end_ns);
-        self.find_thread(&request);
         let connections = &self.connections;
         let known = Known {
             histories: &self.histories,
