@@ -91,9 +91,9 @@ impl Sockets {
         let mut state = state(&tcp);
         // The other end has an inode from accept on. Until then its listener's processes stand there.
         if other_end.is_some_and(|other| other.inode == 0) && is_open(state) {
-            let nobody = SocketAddr::new(any_host(tcp.peer), 0);
             state = ConnectionState::NotAccepted;
-            other_end = diag.tcp(tcp.peer, nobody).ok().flatten().filter(|found| found.state == LISTEN);
+            let listener = diag.tcp(tcp.peer, nobody(tcp.peer)).ok().flatten();
+            other_end = listener.filter(|found| found.state == LISTEN);
         }
         Some(Connection {
             local: said(tcp.local),
@@ -166,12 +166,10 @@ fn said(address: SocketAddr) -> String {
     SocketAddr::new(address.ip().to_canonical(), address.port()).to_string()
 }
 
-/// An address of the same family that no host has.
-const fn any_host(of: SocketAddr) -> IpAddr {
-    match of {
-        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    }
+/// An address of the same family that nobody has: a socket with that peer is a listener.
+fn nobody(of: SocketAddr) -> SocketAddr {
+    let host: IpAddr = if of.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    SocketAddr::new(host, 0)
 }
 
 /// Whether a connection is one that both ends have made, and neither has closed.

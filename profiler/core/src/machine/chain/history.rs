@@ -186,30 +186,19 @@ impl History {
     /// When, after a request was read, it worked for no request that is known, and was done about when the
     /// request was answered: the difference is less than a quarter of that work.
     pub(super) fn worked_for_nobody(&self, (read_ns, answered_ns): (u64, u64)) -> Option<(u64, u64)> {
-        let is_for_nobody = |segment: &&Segment| segment.request == 0 && segment.is_busy();
         let first = self.segments.partition_point(|segment| segment.end_ns <= read_ns);
-        let mut best: Option<(u64, u64)> = None;
-        let off_ns = |(_, until_ns): (u64, u64)| answered_ns.abs_diff(until_ns);
-        let mut run: Option<(u64, u64)> = None;
-        for segment in self.segments.range(first..).map(Some).chain([None]) {
-            match (segment.filter(is_for_nobody), run) {
-                (Some(segment), Some((from_ns, until_ns))) if segment.start_ns == until_ns => {
-                    run = Some((from_ns, segment.end_ns));
-                    continue;
-                }
-                (next, ended) => {
-                    let fits = |run: &(u64, u64)| {
-                        run.0 >= read_ns && run.0 < answered_ns && off_ns(*run) < (run.1 - run.0) / 4
-                    };
-                    best = ended.filter(fits).into_iter().chain(best).min_by_key(|run| off_ns(*run));
-                    run = next.map(|segment| (segment.start_ns, segment.end_ns));
-                }
-            }
-            if segment.is_some_and(|segment| segment.start_ns > answered_ns) {
-                break;
+        let later = self.segments.range(first..);
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        for segment in later.filter(|segment| segment.request == 0 && segment.is_busy()) {
+            match runs.last_mut() {
+                Some(run) if run.1 == segment.start_ns => run.1 = segment.end_ns,
+                _ if segment.start_ns >= answered_ns => break,
+                _ => runs.push((segment.start_ns, segment.end_ns)),
             }
         }
-        best
+        let off_ns = |run: &(u64, u64)| answered_ns.abs_diff(run.1);
+        let fits = |run: &(u64, u64)| run.0 >= read_ns && off_ns(run) < (run.1 - run.0) / 4;
+        runs.into_iter().rev().filter(fits).min_by_key(off_ns)
     }
 
     /// Parts of segments that lie in an interval, in order.

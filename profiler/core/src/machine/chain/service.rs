@@ -179,7 +179,6 @@ pub(super) fn stages(request: &Settling) -> Vec<(Span, Stage)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::request::Stretch;
 
     #[test]
     fn a_requests_time_is_in_stages_without_a_hole() {

@@ -116,12 +116,13 @@ impl<'a> Follower<'a> {
             Some(request) => self.request(request, interval, ns, hops),
             // Another host may have a port of the same number: looks at other connections there say.
             None => {
-                let Object::Peer { port } = sleep.object else {
-                    return self.not_followed(NotFollowed::Acceptors, ns, hops);
+                let there = match sleep.object {
+                    Object::Peer { port } => {
+                        self.known.serves_itself_about(tgid, port, part.segment.start_ns)
+                    }
+                    _ => None,
                 };
-                let there =
-                    self.known.serves_itself_about(tgid, port, part.segment.start_ns).unwrap_or_default();
-                self.any_there(there, (interval, ns), hops);
+                self.any_there(there.unwrap_or_default(), (interval, ns), hops);
             }
         }
     }
@@ -148,7 +149,7 @@ impl<'a> Follower<'a> {
         let (from_ns, until_ns) = (part.from_ns, part.until_ns);
         let connection = look.and_then(AsleepLook::own_port).map_or(sleep.connection, u64::from);
         if let Some(request) = self.request_over(connection, (from_ns, until_ns)) {
-            let mut meanwhile = stages(request).into_iter().filter(|((stage_from_ns, stage_until_ns), _)| {
+            let mut meanwhile = self.stages(request).filter(|((stage_from_ns, stage_until_ns), _)| {
                 *stage_from_ns < until_ns && *stage_until_ns > from_ns
             });
             let waits = |(interval, stage): (Interval, Stage)| {
@@ -174,12 +175,12 @@ impl<'a> Follower<'a> {
         let inside =
             |interval: Interval| (interval.0.clamp(from_ns, until_ns), interval.1.clamp(from_ns, until_ns));
         let stages: Vec<(Interval, Stage)> =
-            stages(request).into_iter().map(|(interval, stage)| (inside(interval), stage)).collect();
+            self.stages(request).map(|(interval, stage)| (inside(interval), stage)).collect();
         // What lies before it came, and after its answer, is the way there and back.
         let weights: Vec<u64> = stages.iter().map(|((from_ns, until_ns), _)| until_ns - from_ns).collect();
         for ((interval, stage), ns) in stages.into_iter().zip(split(ns, &weights)) {
             match stage {
-                Stage::On(tid) if !self.dispatches(tid) => self.thread(tid, interval, ns, hops),
+                Stage::On(tid) => self.thread(tid, interval, ns, hops),
                 _ => match self.served_by(request, stage, interval) {
                     Some(by) => match hops.with(by.phase) {
                         Some(hops) => self.any((interval, ns), &by.tids, &by.or_else, hops),
@@ -196,20 +197,26 @@ impl<'a> Follower<'a> {
         matches!(end, SleepEnd::Thread(by) if self.known.histories.get(by).is_none())
     }
 
-    fn dispatches(&self, tid: Tid) -> bool {
-        self.known.histories.get(tid).is_some_and(History::dispatches)
+    /// All of a request's time, in order. What a thread did that only dispatches says nothing of it.
+    fn stages(&self, request: &Settling) -> impl Iterator<Item = (Interval, Stage)> {
+        let histories = self.known.histories;
+        let dispatches = move |tid: Tid| histories.get(tid).is_some_and(History::dispatches);
+        stages(request).into_iter().map(move |(interval, stage)| match stage {
+            Stage::On(tid) if dispatches(tid) => (interval, Stage::Unknown),
+            stage => (interval, stage),
+        })
     }
 
     /// Who could have served a request in a stage in which it waited. `None`: that is not known. Which thread
     /// of a pool has it may not be known; while none of them is free, it waits for one.
     fn served_by(&self, request: &Settling, stage: Stage, interval: Interval) -> Option<ServedBy> {
         match stage {
-            Stage::On(tid) if !self.dispatches(tid) => None,
+            Stage::On(_) => None,
             Stage::Waits(phase) => {
                 let (tids, or_else) = who_serves(self.known, request, phase);
                 Some(ServedBy { phase, tids, or_else })
             }
-            Stage::On(_) | Stage::Unknown => {
+            Stage::Unknown => {
                 let tids = handed_to(self.known, request);
                 let by = ServedBy { phase: Phase::PoolWait, tids, or_else: Vec::new() };
                 Some(by).filter(|by| !by.tids.is_empty() && self.none_is_idle(interval, &by.tids))
