@@ -107,15 +107,30 @@ impl Hung {
 
     /// Whether the first sentence has the back end and the line.
     fn names_the_cause(&self, traced: &Traced) -> anyhow::Result<String> {
+        let sentence = self.names_the_line(traced)?;
+        ensure!(sentence.contains("since before the trace"), "{sentence}");
+        Ok(sentence)
+    }
+
+    /// The same, whenever it began to hang.
+    fn names_the_line(&self, traced: &Traced) -> anyhow::Result<String> {
         let sentence = traced.value("/verdict/sentence")?.as_str().unwrap_or_default().to_owned();
         let source = std::fs::read_to_string(Place::apps().join("hanging.py"))?;
         let line = source.lines().position(|line| line.ends_with("  # asks")).context("no such line")? + 1;
         eprintln!("{sentence}");
-        for part in [&self.back_end, &format!("hanging.py:{line} asks"), "since before the trace"] {
+        for part in [&self.back_end, &format!("hanging.py:{line} asks")] {
             ensure!(sentence.contains(part), "no {part}: {sentence}");
         }
         Ok(sentence)
     }
+}
+
+/// Clients come, give up, and come again.
+fn nobody_is_answered(hung: &Hung) -> anyhow::Result<()> {
+    let load = ["--clients", "4", "--timeout", "1", "--seconds", "6", "--routes", "/"];
+    let sent = Load::run(hung.server.address(), &load)?;
+    ensure!(sent.answered() == 0, "{} were answered", sent.answered());
+    Ok(())
 }
 
 /// All slots hang, and nobody comes any more.
@@ -139,9 +154,7 @@ fn clients_give_up(name: &'static str, options: &[&str]) -> anyhow::Result<()> {
     let _others = shared()?;
     let hung = Hung::start(name, SLOTS)?;
     let trace = Trace::start_with(hung.server.pid(), options)?;
-    let load = ["--clients", "4", "--timeout", "1", "--seconds", "6", "--routes", "/"];
-    let sent = Load::run(hung.server.address(), &load)?;
-    ensure!(sent.answered() == 0, "{} were answered", sent.answered());
+    nobody_is_answered(&hung)?;
     let traced = trace.end()?;
     let sentence = hung.names_the_cause(&traced)?;
     ensure!(sentence.contains("Nobody is served: "), "{sentence}");
@@ -176,17 +189,10 @@ fn hang_meanwhile(name: &'static str, options: &[&str]) -> anyhow::Result<()> {
     let before = Load::run(hung.server.address(), &load)?;
     ensure!(before.answered() == 30, "{} were answered", before.answered());
     let kept = (0..SLOTS).map(|_| ask(hung.server.address(), "/asks")).collect::<Result<Vec<_>, _>>()?;
-    let load = ["--clients", "4", "--timeout", "1", "--seconds", "6", "--routes", "/"];
-    let sent = Load::run(hung.server.address(), &load)?;
-    ensure!(sent.answered() == 0, "{} were answered", sent.answered());
+    nobody_is_answered(&hung)?;
     let traced = trace.end()?;
     drop(kept);
-    let sentence = traced.value("/verdict/sentence")?.as_str().unwrap_or_default().to_owned();
-    eprintln!("{sentence}");
-    for part in [hung.back_end.as_str(), "hanging.py:"] {
-        ensure!(sentence.contains(part), "no {part}: {sentence}");
-    }
-    Ok(())
+    hung.names_the_line(&traced).map(drop)
 }
 
 const LIGHT: &[&str] = &["--light"];
