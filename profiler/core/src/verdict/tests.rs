@@ -356,6 +356,21 @@ fn requests_that_hang_since_before_the_trace_are_in_the_way_where_nobody_is_serv
 }
 
 #[test]
+fn what_would_prevent_most_is_not_named_where_it_was_not_seen_for_whom_most_waited() {
+    let unseen = Leaf { reason: Some(NotFollowed::NotSeen), ..Leaf::of(LeafKind::NotFollowed) };
+    let pattern_with = |unseen_ns| {
+        let queue = [Phase::PoolWait];
+        let behind = [row(unseen, &queue, unseen_ns), row(SLEEP, &queue, 2 * SECOND)];
+        let mut snapshot = snapshot(behind.into_iter().chain([row(SLEEP, &[], 10 * SECOND)]).collect());
+        prevents(&mut snapshot, &SLEEP, 12 * SECOND + unseen_ns);
+        of(&snapshot, &[]).pattern
+    };
+    assert_eq!(pattern_with(SECOND), Pattern::WaitsFor);
+    assert_eq!(pattern_with(6 * SECOND), Pattern::TakesAsLong);
+    assert_eq!(pattern_with(14 * SECOND), Pattern::NotSeen);
+}
+
+#[test]
 fn how_long_others_wait_is_not_how_long_it_is_held() {
     let held = LeafTime { longest_ns: 10 * SECOND, requests: 2, ..row(BACK_END, &[], 20 * SECOND) };
     let snapshot = snapshot(vec![row(BACK_END, &[Phase::AcceptQueue], 40 * SECOND), held]);

@@ -104,7 +104,11 @@ impl<'a> Inflicted<'a> {
         if own.as_ref().is_some_and(is_more) {
             return None;
         }
-        if ratio(*most_ns, self.whole_ns) >= limits.named_min_ratio {
+        // The same of waiting through somebody else.
+        let unseen_ns = sum_of(chains, unseen);
+        let is_seen = ratio(unseen_ns, self.whole_ns) < limits.named_min_ratio
+            || unseen_ns <= sum(chains, most, LeafTime::inflicted_ns);
+        if is_seen && ratio(*most_ns, self.whole_ns) >= limits.named_min_ratio {
             let cause = self.named(*most)?;
             return Some(Verdict { causes: vec![cause.clone()], ..Verdict::new(pattern_of(cause.kind)) });
         }
@@ -112,7 +116,7 @@ impl<'a> Inflicted<'a> {
         if ratio(self.whole_ns, chains.request_ns) < limits.named_min_ratio {
             return None;
         }
-        if sum_of(chains, unseen) > *most_ns {
+        if !is_seen || unseen_ns > *most_ns {
             return Some(not_seen(chains, unseen));
         }
         Some(Verdict { causes: self.causes(), ..Verdict::new(Pattern::Several) })
