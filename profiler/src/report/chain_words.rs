@@ -49,7 +49,7 @@ pub(crate) const fn of_kind(kind: LeafKind) -> &'static str {
 /// For whom threads worked.
 pub(crate) fn worked_for(chains: &Chains, endpoint: u32, is_loop: bool) -> String {
     let otherwise = if is_loop { "on event loops" } else { "none, or not known" };
-    chains.endpoint(endpoint).filter(|name| !name.is_empty()).unwrap_or(otherwise).to_owned()
+    chains.endpoint(endpoint).unwrap_or(otherwise).to_owned()
 }
 
 /// Why a chain was not followed, in a few words.
@@ -261,8 +261,8 @@ pub(crate) fn wait(chains: &Chains, time: &LeafTime) -> String {
 /// For whom the last of a chain worked: an endpoint, or else which thread that was; its name stands in the
 /// example, as most have that of their program. Hostile input.
 pub(crate) fn who(chains: &Chains, time: &LeafTime) -> Option<String> {
-    if let Some(endpoint) = chains.endpoint(time.leaf.endpoint) {
-        return Some(endpoint.to_owned());
+    if time.leaf.endpoint > 0 {
+        return chains.endpoint(time.leaf.endpoint).map(str::to_owned);
     }
     let last = time.example.as_ref()?.hops.last().filter(|hop| hop.tid > 0)?;
     Some(format!("thread {}", last.tid))

@@ -203,7 +203,7 @@ impl Said<'_> {
     /// Who waits, with its verb.
     fn victim(&self, cause: &Cause) -> (String, &'static str) {
         match cause.victim.and_then(|number| self.snapshot.chains.endpoint(number)) {
-            Some(endpoint) if !endpoint.is_empty() => (endpoint.to_owned(), "waits"),
+            Some(endpoint) => (endpoint.to_owned(), "waits"),
             _ => ("Requests".to_owned(), "wait"),
         }
     }
@@ -212,7 +212,7 @@ impl Said<'_> {
     fn actor(&self, cause: &Cause) -> String {
         let chains = &self.snapshot.chains;
         let endpoint = cause.endpoint.and_then(|number| chains.endpoint(number));
-        if let Some(endpoint) = endpoint.filter(|endpoint| !endpoint.is_empty()) {
+        if let Some(endpoint) = endpoint {
             return endpoint.to_owned();
         }
         match (cause.endpoint, cause.time(chains)) {

@@ -455,10 +455,10 @@ pub struct Chains {
 }
 
 impl Chains {
-    /// Name of an endpoint; `None`: of none.
+    /// Name of an endpoint; `None`: of none, or of requests whose heads were not read.
     pub fn endpoint(&self, number: u32) -> Option<&str> {
         let name = self.endpoints.get(number as usize).map(String::as_str);
-        name.filter(|_| number > 0)
+        name.filter(|name| number > 0 && !name.is_empty())
     }
 
     /// Request time that was not followed to a leaf, or whose leaf is not listed, in nanoseconds.

@@ -17,7 +17,7 @@ view! {
     pub(super) struct ComputedView<'a>(chains: &'a Chains, computed: &'a Computed) {
         /// Method and shape of the path; null: the threads worked for no request, or it is not known for
         /// which, as on event loops.
-        endpoint: Option<&'a str> = chains.endpoint(computed.endpoint).filter(|name| !name.is_empty()),
+        endpoint: Option<&'a str> = chains.endpoint(computed.endpoint),
         /// The threads run event loops.
         is_event_loop: bool = computed.is_loop,
         /// All samples.

@@ -19,7 +19,7 @@ view! {
     pub(super) struct WaitedView<'a>(chains: &'a Chains, waited: &'a Waited) {
         /// Method and shape of the path; null: the threads worked for no request, or it is not known for
         /// which, as on event loops.
-        endpoint: Option<&'a str> = chains.endpoint(waited.endpoint).filter(|name| !name.is_empty()),
+        endpoint: Option<&'a str> = chains.endpoint(waited.endpoint),
         /// The threads run event loops.
         is_event_loop: bool = waited.is_loop,
         /// All sleeps together, in ns.
