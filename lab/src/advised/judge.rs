@@ -28,7 +28,7 @@ pub enum Fate {
 /// Of a finding that cost so much (request-seconds a second), from its answer now and what it costs now.
 pub fn fate(cost_before: f64, answer_now: Option<&str>, cost_now: f64) -> Fate {
     match answer_now {
-        Some("absent") => Fate::Gone,
+        Some("absent" | "usual") => Fate::Gone,
         Some("present") if cost_before > 0.0 && cost_now <= cost_before * HALF => Fate::Halved,
         Some("present") => Fate::Stays,
         _ => Fate::Undecided,
@@ -48,6 +48,8 @@ mod tests {
     #[test]
     fn a_finding_is_gone_halved_or_stays_and_what_cannot_be_said_is_not_gone() {
         assert_eq!(fate(2.0, Some("absent"), 0.0), Fate::Gone);
+        // Requests do it themselves, and nobody waits for another because of it.
+        assert_eq!(fate(2.0, Some("usual"), 0.0), Fate::Gone);
         assert_eq!(fate(2.0, Some("present"), 1.0), Fate::Halved);
         assert_eq!(fate(2.0, Some("present"), 1.1), Fate::Stays);
         // What cost nothing has nothing to halve.
