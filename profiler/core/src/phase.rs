@@ -91,6 +91,13 @@ impl Phases {
         self.total_ns
     }
 
+    /// Time in which a request was served: everything but waiting to be taken, reading its head and the front
+    /// end.
+    pub fn served_ns(&self) -> u64 {
+        let before = [Phase::AcceptQueue, Phase::PoolWait, Phase::LoopWait, Phase::ReadHead, Phase::FrontEnd];
+        before.iter().fold(self.total_ns, |rest, phase| rest.saturating_sub(self.get(*phase)))
+    }
+
     /// Durations of all phases, in the order of reports.
     pub const fn all(&self) -> &[u64; Phase::COUNT] {
         &self.of

@@ -131,8 +131,13 @@ pub(crate) fn exhausted() -> (Snapshot, Vec<Finding>) {
     let mut snapshot = snapshot(&CALM, 11 * SECOND + 400 * MS, 480 * MS);
     snapshot.slots.peak_busy = 8;
     snapshot.requests.peak_in_flight = 23;
-    snapshot.requests.open =
-        profiler_core::model::lasting::Open { count: 3, longest_ns: 9 * SECOND, phases: Phases::default() };
+    snapshot.requests.open = profiler_core::model::lasting::Open {
+        count: 3,
+        longest_ns: 9 * SECOND,
+        in_line: profiler_core::model::lasting::InLine { count: 1, longest_ns: 2 * SECOND },
+        served_longest_ns: 9 * SECOND,
+        phases: Phases::default(),
+    };
     snapshot.dropped = dropped();
     let findings =
         vec![absent("cpu-bound"), absent("healthy"), backend_undecided(), slow_clients(), sleeping()];

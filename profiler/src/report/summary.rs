@@ -45,6 +45,15 @@ pub(crate) fn capacity_ns(snapshot: &Snapshot) -> u64 {
     snapshot.window.length_ns().saturating_mul(u64::from(snapshot.slots.count()))
 }
 
+/// Slots that are wanted as the window ends, by those that there are: those busy, and one for each request in
+/// line; `None`: there is no number of slots.
+pub(crate) fn demand_ratio(snapshot: &Snapshot) -> Option<f64> {
+    let slots = &snapshot.slots;
+    let wanted = u64::from(slots.busy_at_end).saturating_add(snapshot.requests.open.in_line.count);
+    let is_known = slots.not_measured.is_none() && slots.are_counted();
+    ratio(wanted, u64::from(slots.count())).filter(|_| is_known)
+}
+
 /// The finding that says that nothing is wrong.
 pub(crate) const HEALTHY: &str = "healthy";
 

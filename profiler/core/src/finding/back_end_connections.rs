@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains, served_ns};
+use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
 use super::threshold::Thresholds;
 use super::words::{count, of_it_in, percent, ratio, request_seconds};
 use super::{Evidence, Judge, Rule, add_where_room};
@@ -127,7 +127,7 @@ fn largest<'a: 'b, 'b>(uses: impl Iterator<Item = &'b Use<'a>>, measure: Measure
         sum.requests = sum.requests.saturating_add(one.endpoint.count);
         sum.connections = sum.connections.saturating_add(one.to.connections);
         sum.set_up_ns = sum.set_up_ns.saturating_add(waited_ns);
-        sum.served_ns = sum.served_ns.saturating_add(served_ns(&one.endpoint.phases));
+        sum.served_ns = sum.served_ns.saturating_add(one.endpoint.phases.served_ns());
         if sum.most.is_none_or(|(_, most_ns)| waited_ns > most_ns) {
             sum.most = Some((one.endpoint, waited_ns));
         }
@@ -137,7 +137,7 @@ fn largest<'a: 'b, 'b>(uses: impl Iterator<Item = &'b Use<'a>>, measure: Measure
 
 /// Whether an endpoint spends a considerable part of its time on connections, by this measure.
 fn is_felt(one: &Use<'_>, limits: &Thresholds, measure: Measure) -> bool {
-    ratio(measure(one), served_ns(&one.endpoint.phases)) >= limits.set_up_served_min_ratio
+    ratio(measure(one), one.endpoint.phases.served_ns()) >= limits.set_up_served_min_ratio
 }
 
 fn judge(basis: &Basis<'_>) -> Outcome {

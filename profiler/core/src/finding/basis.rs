@@ -270,7 +270,7 @@ impl<'a> Basis<'a> {
     pub fn require_explained(&self, what: &str, waited_ns: u64, min_ratio: f64) -> Result<(), Undecided> {
         let unexplained_ns = self.phases().get(Phase::Unexplained);
         let at_most_ns = waited_ns.saturating_add(unexplained_ns);
-        let served = served_ns(self.phases());
+        let served = self.phases().served_ns();
         if ratio(at_most_ns, served) < min_ratio || self.rate(at_most_ns) < self.thresholds.cost_min_rate {
             return Ok(());
         }
@@ -302,13 +302,6 @@ pub(crate) fn waited_ns(phases: &Phases) -> u64 {
 
 /// The phases in which a request waits to be taken.
 pub(super) const WAITING: [Phase; 2] = [Phase::AcceptQueue, Phase::PoolWait];
-
-/// Time in which a request was served: everything but waiting to be taken, reading its head and the front
-/// end.
-pub(crate) fn served_ns(phases: &Phases) -> u64 {
-    let before = [Phase::AcceptQueue, Phase::PoolWait, Phase::LoopWait, Phase::ReadHead, Phase::FrontEnd];
-    phases.total_ns().saturating_sub(sum(phases, &before))
-}
 
 /// Evidence that decides.
 pub(crate) const fn decides(name: &'static str, value: f64, threshold: f64) -> Evidence {

@@ -100,7 +100,7 @@ impl Scene {
             sum.add(*phase, *duration_ns);
         }
         for _ in 0..count {
-            endpoint.service.record(super::basis::served_ns(&sum) / count);
+            endpoint.service.record(sum.served_ns() / count);
         }
         endpoint.phases = sum;
         self.0.by_endpoint.list.push(endpoint);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::basis::{Basis, NextStep, Outcome, Undecided, Verdict, decides, explains, served_ns};
+use super::basis::{Basis, NextStep, Outcome, Undecided, Verdict, decides, explains};
 use super::words::{count, duration, endpoint_name, factor, percent, ratio};
 use super::{Evidence, Judge, Rule, add_where_room};
 use crate::model::Endpoint;
@@ -166,8 +166,8 @@ fn is_crowded(basis: &Basis<'_>, tgid: u32) -> bool {
         return false;
     }
     let others = || workers.iter().filter(|worker| worker.tgid != tgid && worker.requests > 0);
-    let of_others = others().fold(0_u64, |sum, worker| sum.saturating_add(served_ns(&worker.phases)));
-    let times = ratio(served_ns(&own.phases), of_others) * others().count() as f64;
+    let of_others = others().fold(0_u64, |sum, worker| sum.saturating_add(worker.phases.served_ns()));
+    let times = ratio(own.phases.served_ns(), of_others) * others().count() as f64;
     of_others == 0 || times >= basis.thresholds.uneven_min_times
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains, served_ns};
+use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
 use super::words::{count, endpoint_name, percent, ratio};
 use super::{Judge, Rule, add_where_room};
 use crate::model::Endpoint;
@@ -120,7 +120,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         add_where_room(&mut sentence, &where_they_are);
     }
     let failed = basis.snapshot.by_endpoint.list.iter().filter(|endpoint| is_error(endpoint.status));
-    let cost_ns = failed.fold(0_u64, |sum, endpoint| sum.saturating_add(served_ns(&endpoint.phases)));
+    let cost_ns = failed.fold(0_u64, |sum, endpoint| sum.saturating_add(endpoint.phases.served_ns()));
     let slowest = basis.snapshot.requests.slowest.iter().filter(|request| is_error(request.http.status));
     let exemplars = slowest.map(|request| request.id).take(EXEMPLARS).collect();
     let whole_ns = Some(basis.phases().total_ns());

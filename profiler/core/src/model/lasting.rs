@@ -56,15 +56,34 @@ pub struct Open {
     pub count: u64,
     /// For how long the longest of them had been open.
     pub longest_ns: u64,
+    /// Those of them that nobody serves yet.
+    pub in_line: InLine,
+    /// For how long the longest of the others had been open.
+    pub served_longest_ns: u64,
     /// Where their time went so far.
     pub phases: Phases,
 }
 
+/// Requests that waited for somebody to serve them as the window ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InLine {
+    /// How many.
+    pub count: u64,
+    /// For how long the first of them had waited.
+    pub longest_ns: u64,
+}
+
 impl Open {
-    /// One more, open for so long.
-    pub fn add(&mut self, total_ns: u64, phases: &Phases) {
+    /// One more, open for so long. `is_in_line`: nobody serves it yet.
+    pub fn add(&mut self, total_ns: u64, phases: &Phases, is_in_line: bool) {
         self.count = self.count.saturating_add(1);
         self.longest_ns = self.longest_ns.max(total_ns);
         self.phases.add_all(phases);
+        if is_in_line {
+            self.in_line.count = self.in_line.count.saturating_add(1);
+            self.in_line.longest_ns = self.in_line.longest_ns.max(total_ns);
+        } else {
+            self.served_longest_ns = self.served_longest_ns.max(total_ns);
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::model::lasting::Became;
 use crate::model::request_start::RequestStart;
 use crate::model::round_trips::RoundTrips;
 use crate::model::trace_context::TraceContext;
-use crate::phase::Phases;
+use crate::phase::{Phase, Phases};
 
 /// How the limits of a message were found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -168,6 +168,13 @@ impl Request {
     /// What its connection became, where it is that.
     pub fn lasting(&self) -> Option<Became> {
         self.http.became.filter(|_| self.seen.lasts)
+    }
+
+    /// Whether nobody serves it yet: none has read it, who has read it did nothing else for it, or it waits
+    /// for a thread of a pool, and none has taken it.
+    pub fn is_in_line(&self) -> bool {
+        let is_waiting = || self.phases.served_ns() == 0 || self.phases.get(Phase::PoolWait) > 0;
+        self.slot.is_none() && (self.tid == 0 || is_waiting())
     }
 
     /// From the exit of the read that completed the head to the exit of the last write.

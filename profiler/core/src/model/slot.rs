@@ -74,6 +74,8 @@ pub struct Slots {
     pub exhausted_ns: u64,
     /// Largest number busy at one moment.
     pub peak_busy: u32,
+    /// Number busy as the window ended.
+    pub busy_at_end: u32,
     /// Time that threads which are no slots (acceptors, event loops) spent waiting on finished connections:
     /// meanwhile they accept nothing.
     pub acceptor_linger_ns: u64,
@@ -110,6 +112,12 @@ impl Slots {
     /// All that serves are event loops: there is no number of requests at once that could run out.
     pub fn are_loops(&self) -> bool {
         !self.observed.is_empty() && self.observed.iter().all(|slot| slot.is_loop)
+    }
+
+    /// There is a number of them that could run out: the server neither makes threads as it needs them, nor
+    /// serves any number of requests on event loops.
+    pub fn are_counted(&self) -> bool {
+        self.count() > 0 && !self.are_loops() && !self.come_and_go
     }
 
     /// Busy slot-time.

@@ -541,6 +541,7 @@ fn slots(configured: Option<u32>, of_one_worker: Option<u32>, time: &mut Time, e
         observed,
         come_and_go: configured.is_none() && time.slots_come_and_go,
         peak_busy: busy.peak(),
+        busy_at_end: busy.at_end(),
         heat,
         heat_bucket_ns,
         acceptor_linger_ns,

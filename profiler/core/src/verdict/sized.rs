@@ -5,7 +5,7 @@
 //! helped. A number is the smallest that prevents most of what any number does, as far as the CPU allows.
 //! Where each process has a queue of its own, one request in a hundred may find all its slots busy.
 
-use crate::finding::basis::{Basis, served_ns, sum, waited_ns};
+use crate::finding::basis::{Basis, sum, waited_ns};
 use crate::finding::load::{busiest_process_cpu, server_cpu_ns};
 use crate::finding::{ratio, request_seconds};
 use crate::model::more_slots::MoreSlots;
@@ -54,7 +54,7 @@ pub(super) fn with_numbers(basis: &Basis<'_>, advice: Advice, inflicted_ns: u64)
     let phases = basis.phases();
     let computing_ns = sum(phases, &[Phase::Cpu, Phase::RunQueue, Phase::GilWait]);
     let of_clients_ns = sum(phases, &[Phase::ClientReadStall, Phase::ClientWriteStall]);
-    if ratio(computing_ns, served_ns(phases).saturating_sub(of_clients_ns)) < COMPUTING_MIN_RATIO {
+    if ratio(computing_ns, phases.served_ns().saturating_sub(of_clients_ns)) < COMPUTING_MIN_RATIO {
         return Some(advice);
     }
     let is_meant = |change: &Change| {
@@ -94,7 +94,7 @@ impl<'a> Load<'a> {
     fn of(basis: &Basis<'a>, inflicted_ns: u64) -> Option<Self> {
         let slots = &basis.snapshot.slots;
         let (count, load_ns) = (u64::from(slots.count()), basis.load_ns());
-        if count == 0 || load_ns == 0 || slots.are_loops() || slots.come_and_go {
+        if load_ns == 0 || !slots.are_counted() {
             return None;
         }
         let limits = basis.thresholds;

@@ -43,7 +43,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
             other.count = other.count.saturating_add(endpoint.count);
             other.total.merge(&endpoint.total);
             other.phases.add_all(&endpoint.phases);
-            let Open { count, longest_ns, phases } = &endpoint.open;
+            let Open { count, longest_ns, phases, .. } = &endpoint.open;
             other.open.count = other.open.count.saturating_add(*count);
             other.open.longest_ns = other.open.longest_ns.max(*longest_ns);
             other.open.phases.add_all(phases);

@@ -7,7 +7,7 @@ use profiler_core::model::slot::{self, Holding};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::ratio;
+use super::{ratio, rounded};
 use crate::report::{summary, unit};
 
 view! {
@@ -24,6 +24,11 @@ view! {
         observed: u64 = unit::number(slots.observed.len()),
         /// Largest number busy at one moment.
         peak_busy: u32 = slots.peak_busy,
+        /// Number busy as the window ended.
+        busy_at_end: u32 = slots.busy_at_end,
+        /// Slots that were wanted as the window ended, by counted: those busy, and one for each request in
+        /// line. Above 1, requests wait for a slot. null: there is no number of slots.
+        demand_ratio: Option<f64> = summary::demand_ratio(snapshot).and_then(rounded),
         /// counted times the length of the window, in ns.
         capacity_ns: u64 = capacity_ns,
         /// Busy slot-time in ns.

@@ -33,6 +33,8 @@ pub struct Busy {
     settled_ns: u64,
     busy: i32,
     peak: i32,
+    /// How many were busy right before the moment up to which it is settled.
+    just_before: i32,
     /// Time spent at each number of busy slots.
     at_level_ns: Vec<u64>,
     arrivals: Arrivals,
@@ -63,10 +65,16 @@ impl Busy {
         }
         let until_ns = until_ns.max(forced);
         let certain = edges.partition_point(|(time_ns, _)| *time_ns <= until_ns);
+        if until_ns > self.settled_ns {
+            self.just_before = self.busy;
+        }
         for (time_ns, delta) in edges.drain(..certain) {
             self.pass(time_ns);
             if delta != 0 {
                 self.busy += delta;
+                if time_ns < until_ns {
+                    self.just_before = self.busy;
+                }
                 self.peak = self.peak.max(self.busy);
                 self.arrivals.change(time_ns, self.level());
                 each(time_ns, u32::try_from(self.busy).unwrap_or(0));
@@ -136,6 +144,11 @@ impl Busy {
     /// Time with at least `count` slots busy.
     pub fn at_least_ns(&self, count: u32) -> u64 {
         self.at_level_ns.iter().skip(count as usize).fold(0, |sum, level_ns| sum.saturating_add(*level_ns))
+    }
+
+    /// How many were busy right before the moment up to which it is settled.
+    pub fn at_end(&self) -> u32 {
+        u32::try_from(self.just_before).unwrap_or(0)
     }
 
     /// Largest number busy at once.
