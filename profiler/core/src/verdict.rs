@@ -24,6 +24,7 @@ use crate::server::advice::Advice;
 pub use cause::Cause;
 use cause::Measure;
 pub use failed::Failed;
+pub use slots::MoreSlotsHelp;
 use waiting::Inflicted;
 
 closed_list! {
@@ -82,6 +83,8 @@ pub struct Verdict {
     /// Slots that the first cause keeps, where requests wait for a free one; `None`: they do not, or it is
     /// not known.
     pub held_slots: Option<HeldSlots>,
+    /// Whether more slots would help those that wait.
+    pub more_slots_help: MoreSlotsHelp,
     /// Requests that failed, where these are many.
     pub failed: Vec<Failed>,
     /// Why a chain was not followed; of [`Pattern::NotSeen`] alone.
@@ -102,6 +105,7 @@ impl Verdict {
             inflicted_ns: 0,
             is_nobody_served: false,
             held_slots: None,
+            more_slots_help: MoreSlotsHelp::Unknown,
             failed: Vec::new(),
             not_followed: None,
             reason: None,
@@ -141,6 +145,7 @@ pub fn of(snapshot: &Snapshot, findings: &[Finding]) -> Verdict {
     verdict.inflicted_ns = waiting::inflicted_ns(&snapshot.chains);
     verdict.is_nobody_served = snapshot.requests.completed == 0 && !verdict.causes.is_empty();
     verdict.held_slots = verdict.cause().and_then(|cause| slots::held(&basis, cause));
+    verdict.more_slots_help = slots::more_help(&basis, &verdict);
     let (advice, finding) = advice::of(&basis, findings, &verdict);
     Verdict { advice, finding, ..verdict }
 }

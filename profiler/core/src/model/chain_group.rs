@@ -7,7 +7,8 @@ use super::chain::{Group, Leaf, LeafKind, TakenBy};
 /// How fine leaves are distinguished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// By their kind; of a CPU that was taken also by whom: the quota, our threads, others.
+    /// By their kind; of a CPU that was taken also by whom: the quota, others. One that the server itself had
+    /// is its computing.
     Kind,
     /// By their object, too.
     Object,
@@ -26,6 +27,7 @@ impl Group {
         let (kind, taken_by, endpoint) = match leaf.taken_by {
             _ if leaf.kind == LeafKind::NotFollowed => return None,
             Some(TakenBy::Request { endpoint }) => (LeafKind::Computing, None, endpoint),
+            Some(TakenBy::Thread) => (LeafKind::Computing, None, 0),
             // Other programs are one kind of cause, whichever they are.
             Some(TakenBy::Program { .. }) if level == Level::Kind => (leaf.kind, None, leaf.endpoint),
             taken_by => (leaf.kind, taken_by, leaf.endpoint),
@@ -75,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cpu_that_another_request_had_is_computing_of_that_request() {
+    fn a_cpu_that_the_server_itself_had_is_its_computing() {
         let taken = Leaf {
             taken_by: Some(TakenBy::Request { endpoint: 7 }),
             endpoint: 2,
@@ -84,6 +86,11 @@ mod tests {
         let computing = Leaf { endpoint: 7, ..Leaf::of(LeafKind::Computing) };
         for level in Level::ALL {
             assert_eq!(Group::of(&taken, level), Group::of(&computing, level), "{level:?}");
+        }
+        let by_thread = Leaf { taken_by: Some(TakenBy::Thread), ..taken };
+        let of_nobody = Leaf { endpoint: 0, ..computing };
+        for level in Level::ALL {
+            assert_eq!(Group::of(&by_thread, level), Group::of(&of_nobody, level), "{level:?}");
         }
         let by = |number| Leaf { taken_by: Some(TakenBy::Program { number }), ..taken };
         let groups = |level| [by(1), by(2)].map(|leaf| Group::of(&leaf, level));

@@ -151,7 +151,8 @@ impl Asked<'_> {
     fn without_more(&self, advice: Advice) -> Advice {
         let on_the_way = |phases: [Phase; 2]| self.cause.path.iter().any(|hop| phases.contains(&hop));
         let is_one = on_the_way([Phase::LockWait, Phase::FileWait])
-            || matches!(self.cause.kind, LeafKind::FileLock | LeafKind::NotReleased | LeafKind::StoodStill);
+            || matches!(self.cause.kind, LeafKind::FileLock | LeafKind::NotReleased | LeafKind::StoodStill)
+            || self.cause.is_for_slots() && slots::would_move_the_wait(self.basis);
         let is_of_process = on_the_way([Phase::GilWait, Phase::LoopWait]);
         let only_waits =
             |one: Move| one.is_up && (is_one || is_of_process && matches!(one.what, Sizes::Threads));
@@ -227,9 +228,6 @@ impl Asked<'_> {
                 .into(),
             Some(TakenBy::Hypervisor) => {
                 act("use a machine whose CPUs are its own, as the hypervisor gives them to others").into()
-            }
-            Some(TakenBy::Thread) => {
-                act("do less in the server's threads that serve no request, or do it elsewhere").into()
             }
             _ => match cpu_short(self.basis) {
                 CpuShort::Quota => {

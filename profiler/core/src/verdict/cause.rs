@@ -83,6 +83,16 @@ impl Cause {
         measure: Measure,
         weigh: &impl Fn(&Group) -> u64,
     ) -> Option<Self> {
+        Self::ranked(chains, group, measure, (weigh, weigh))
+    }
+
+    /// The same, where the value of a level is the first by `rank`, and has half of it by `weigh`.
+    pub(super) fn ranked(
+        chains: &Chains,
+        group: Group,
+        measure: Measure,
+        (rank, weigh): (&impl Fn(&Group) -> u64, &impl Fn(&Group) -> u64),
+    ) -> Option<Self> {
         // What is named, and what is told of it: a finer group may prevent waiting that is held elsewhere.
         let (mut named, mut group) = (group, group);
         for level in [Level::Object, Level::Endpoint] {
@@ -91,7 +101,7 @@ impl Cause {
                 break;
             }
             let finer = within(chains, level, Some(&named)).into_iter();
-            let Some(best) = finer.max_by_key(|group| (weigh(group), std::cmp::Reverse(*group))) else {
+            let Some(best) = finer.max_by_key(|group| (rank(group), std::cmp::Reverse(*group))) else {
                 break;
             };
             if weigh(&best).saturating_mul(PART_MIN) < weigh(&named) {

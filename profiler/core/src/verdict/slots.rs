@@ -1,24 +1,74 @@
 //! More slots, where requests wait for one and each more would wait for itself.
 //!
-//! In: a [`Basis`]. Out: advice, not yet with its number; `None` where more of them would stand in another
-//! line.
+//! In: a [`Basis`]. Out: whether they would help; advice, not yet with its number, `None` where more of them
+//! would stand in another line.
 
-use super::{Cause, HeldSlots};
-use crate::finding::basis::Basis;
+use super::{Cause, HeldSlots, Verdict};
+use crate::finding::basis::{Basis, waited_ns};
 use crate::finding::load::is_cpu_full;
 use crate::finding::ratio;
+use crate::model::chain::LeafTime;
+use crate::model::independence::Independence;
 use crate::model::slot::HeatRow;
+use crate::phase::Phase;
 use crate::server::advice::Advice;
 use crate::server::{kind_named, site::Site};
 
+closed_list! {
+    /// Whether more workers or threads would help requests that wait for one.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(u8)]
+    pub enum MoreSlotsHelp {
+        Yes = "yes": "Requests wait for a free slot, and each more would wait for itself.",
+        No = "no": "Hardly any request waits for a slot, or more of them would only wait as well.",
+        Unknown = "unknown": "Requests wait, and it was not measured whether more slots would.",
+    }
+}
+
 /// Fewer slots than this are none.
 const LEAST_HELD: f64 = 0.5;
+
+/// Whether more of them would help.
+pub(super) fn more_help(basis: &Basis<'_>, verdict: &Verdict) -> MoreSlotsHelp {
+    let (slots, chains) = (&basis.snapshot.slots, &basis.snapshot.chains);
+    let waited = ratio(waited_ns(basis.phases()), basis.phases().total_ns());
+    if slots.are_counted() && waited < basis.thresholds.waited_for_others_min_ratio || is_cpu_full(basis) {
+        return MoreSlotsHelp::No;
+    }
+    let cause = verdict.cause().filter(|_| verdict.pattern.is_wrong() && slots.are_counted());
+    let Some(cause) = cause.filter(|cause| cause.is_for_slots() || cause.is_serial) else {
+        return MoreSlotsHelp::Unknown;
+    };
+    let more = &chains.more_slots;
+    let is_useless = more.slots > 0 && more.most_ns() == 0;
+    match cause.independence {
+        _ if cause.is_serial || is_useless || would_move_the_wait(basis) => MoreSlotsHelp::No,
+        // Somebody who serves no request keeps them.
+        _ if cause.endpoint == Some(0) => MoreSlotsHelp::Unknown,
+        Independence::Shared => MoreSlotsHelp::No,
+        Independence::Independent => MoreSlotsHelp::Yes,
+        Independence::Unknown => MoreSlotsHelp::Unknown,
+    }
+}
+
+/// Whether requests that have a slot mostly wait for one object: with more slots, more of them would.
+pub(super) fn would_move_the_wait(basis: &Basis<'_>) -> bool {
+    let rows = || basis.snapshot.chains.leaves.iter();
+    let has_slot =
+        |row: &&LeafTime| !matches!(row.hops.iter().next(), Some(Phase::AcceptQueue | Phase::PoolWait));
+    // Another process has a GIL and a loop of its own.
+    let is_of_process =
+        |row: &&LeafTime| row.hops.iter().any(|hop| matches!(hop, Phase::GilWait | Phase::LoopWait));
+    let sum = |sum: u64, row: &LeafTime| sum.saturating_add(row.held_ns);
+    let at_one = rows().filter(has_slot).filter(|row| row.is_serial() && !is_of_process(row)).fold(0, sum);
+    ratio(at_one, rows().filter(has_slot).fold(0, sum)) >= basis.thresholds.named_min_ratio
+}
 
 /// Advice to have more of them.
 pub(super) fn more(basis: &Basis<'_>) -> Option<Advice> {
     let slots = &basis.snapshot.slots;
     // A server that makes threads as connections come has no number of them.
-    if slots.come_and_go || is_cpu_full(basis) {
+    if slots.come_and_go || is_cpu_full(basis) || would_move_the_wait(basis) {
         return None;
     }
     let case = match () {
@@ -38,12 +88,7 @@ pub(super) fn more(basis: &Basis<'_>) -> Option<Advice> {
 pub(super) fn held(basis: &Basis<'_>, cause: &Cause) -> Option<HeldSlots> {
     let slots = &basis.snapshot.slots;
     let is_of_requests = cause.endpoint.is_some_and(|endpoint| endpoint > 0);
-    if !cause.is_for_slots()
-        || !is_of_requests
-        || slots.are_loops()
-        || slots.come_and_go
-        || slots.count() == 0
-    {
+    if !cause.is_for_slots() || !is_of_requests || !slots.are_counted() {
         return None;
     }
     let itself_ns = cause.held_ns.saturating_sub(cause.inflicted_ns);

@@ -371,6 +371,59 @@ fn what_would_prevent_most_is_not_named_where_it_was_not_seen_for_whom_most_wait
 }
 
 #[test]
+fn what_is_less_than_a_tenth_of_request_time_is_not_named() {
+    let queue = [Phase::AcceptQueue];
+    let client = Leaf { endpoint: 2, ..Leaf::of(LeafKind::Client) };
+    let pattern_with = |inflicted_ns| {
+        let waits = [row(SLEEP, &queue, inflicted_ns), row(COMPUTING, &queue, 4 * SECOND)];
+        let own = [row(BACK_END, &[], 45 * SECOND), row(client, &[], 40 * SECOND)];
+        of(&snapshot(waits.into_iter().chain(own).collect()), &[]).pattern
+    };
+    assert_eq!(pattern_with(6 * SECOND), Pattern::TakesAsLong);
+    assert_eq!(pattern_with(12 * SECOND), Pattern::WaitsFor);
+}
+
+#[test]
+fn of_two_back_ends_the_one_that_relieves_those_who_wait_is_named() {
+    let base = Leaf { object: Object::Peer { port: 6379 }, ..BACK_END };
+    let of_thread = Leaf { endpoint: 0, ..BACK_END };
+    let mut snapshot =
+        snapshot(vec![row(base, &[], 62 * SECOND), row(of_thread, &[Phase::LockWait], 28 * SECOND)]);
+    for (leaf, level, prevented_ns) in
+        [(base, Level::Kind, 90), (base, Level::Object, 62), (of_thread, Level::Object, 27)]
+    {
+        let group = Group::of(&leaf, level).unwrap();
+        let prevented_ns = prevented_ns * SECOND;
+        snapshot.chains.groups.push(GroupPrevented { group, prevented_ns });
+    }
+    let verdict = of(&snapshot, &[]);
+    assert_eq!(verdict.cause().unwrap().object, Some(Object::Peer { port: 5432 }));
+}
+
+#[test]
+fn whether_more_slots_would_help_is_said_as_far_as_it_was_measured() {
+    let help = |snapshot: &Snapshot| of(snapshot, &[]).more_slots_help;
+    for (measured, expected) in [
+        (Independence::Independent, MoreSlotsHelp::Yes),
+        (Independence::Shared, MoreSlotsHelp::No),
+        (Independence::Unknown, MoreSlotsHelp::Unknown),
+    ] {
+        assert_eq!(help(&four_threads(LeafKind::BackEnd, measured)), expected);
+    }
+    let mut nobody_waits = four_threads(LeafKind::BackEnd, Independence::Independent);
+    nobody_waits.requests.phases = crate::phase::Phases::default();
+    nobody_waits.requests.phases.add(Phase::BackendWait, SECOND);
+    assert_eq!(help(&nobody_waits), MoreSlotsHelp::No);
+    // Whoever gets a slot waits for one lock.
+    let mut at_one_lock = four_threads(LeafKind::BackEnd, Independence::Independent);
+    at_one_lock.chains.leaves.push(row(Leaf::of(LeafKind::FileLock), &[], 15 * SECOND));
+    let verdict = of(&at_one_lock, &[]);
+    assert_eq!(verdict.cause().unwrap().kind, LeafKind::BackEnd);
+    assert_eq!(verdict.more_slots_help, MoreSlotsHelp::No);
+    assert!(verdict.advice.changes().is_empty(), "{}", verdict.advice);
+}
+
+#[test]
 fn how_long_others_wait_is_not_how_long_it_is_held() {
     let held = LeafTime { longest_ns: 10 * SECOND, requests: 2, ..row(BACK_END, &[], 20 * SECOND) };
     let snapshot = snapshot(vec![row(BACK_END, &[Phase::AcceptQueue], 40 * SECOND), held]);

@@ -77,7 +77,10 @@ impl<'a> Inflicted<'a> {
 
     fn named(&self, group: Group) -> Option<Cause> {
         let limit = (self.whole_ns, self.limits.named_min_ratio);
-        Cause::of(self.chains, group, LeafTime::inflicted_ns, &|group| rank_ns(self.chains, group, limit))
+        let rank = |group: &Group| rank_ns(self.chains, group, limit);
+        // A level below has to end half of what the level above would; more than all waiting none can.
+        let weigh = |group: &Group| relieved_ns(self.chains, group).min(self.whole_ns);
+        Cause::ranked(self.chains, group, LeafTime::inflicted_ns, (&rank, &weigh))
     }
 
     /// Causes that each prevent a considerable part of it, the largest first.
@@ -108,7 +111,8 @@ impl<'a> Inflicted<'a> {
         let unseen_ns = sum_of(chains, unseen);
         let is_seen = ratio(unseen_ns, self.whole_ns) < limits.named_min_ratio
             || unseen_ns <= sum(chains, most, LeafTime::inflicted_ns);
-        if is_seen && ratio(*most_ns, self.whole_ns) >= limits.named_min_ratio {
+        let is_felt = ratio(*most_ns, chains.request_ns) >= limits.waited_for_others_min_ratio;
+        if is_seen && is_felt && ratio(*most_ns, self.whole_ns) >= limits.named_min_ratio {
             let cause = self.named(*most)?;
             return Some(Verdict { causes: vec![cause.clone()], ..Verdict::new(pattern_of(cause.kind)) });
         }

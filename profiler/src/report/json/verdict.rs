@@ -69,6 +69,9 @@ view! {
         /// It is said where others wait for a free one; null: they do not, or it is not known.
         held_slots_ratio: Option<f64> =
             verdict.held_slots.and_then(|slots| rounded(slots.held / f64::from(slots.of.max(1)))),
+        /// Whether more workers or threads would help those that wait: yes, no or unknown.
+        #[cfg_attr(test, schemars(extend("examples" = verdict::MoreSlotsHelp::ALL.map(verdict::MoreSlotsHelp::name))))]
+        more_slots_help: &'static str = verdict.more_slots_help.name(),
         /// Who waits.
         victims: Victims<'a> = Victims::new(snapshot, cause),
         /// Request time there, in ns.

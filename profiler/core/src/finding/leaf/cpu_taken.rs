@@ -15,6 +15,7 @@ pub(in crate::finding) const RULE: Rule = Rule {
     page: include_str!("../../../../../docs/findings/cpu-taken.md"),
     advice: || act("see which programs use the CPUs meanwhile (top, pidstat)").into(),
     judge: Judge::Leaves(|time| {
-        time.leaf.kind == LeafKind::CpuTaken && !taken_by(time, |by| matches!(by, TakenBy::Request { .. }))
+        time.leaf.kind == LeafKind::CpuTaken
+            && !taken_by(time, |by| matches!(by, TakenBy::Request { .. } | TakenBy::Thread))
     }),
 };
