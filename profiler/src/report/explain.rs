@@ -9,7 +9,7 @@ mod markdown;
 mod table;
 mod word;
 
-use profiler_core::finding::threshold::{Threshold, Thresholds};
+use profiler_core::finding::threshold::{Thresholds, VERDICT};
 use profiler_core::finding::{RULES, Rule};
 
 use markdown::{heading, paragraph, prose, sections, separate, title, without_markup};
@@ -17,6 +17,9 @@ use word::{Kind, Word, all, key};
 
 /// Columns that no line of what the command prints exceeds.
 pub const COLUMNS: usize = 96;
+
+/// The section of a finding's page before which its limits are printed.
+const LIMITS_COME_BEFORE: &str = "What it does not say";
 
 /// Least likeness (Jaro) of what was asked for to a word that is offered for it.
 const MIN_LIKENESS: f64 = 0.8;
@@ -54,7 +57,7 @@ pub fn explain(word: Option<&str>, columns: usize) -> Result<String, ExplainErro
 /// The page of a finding.
 pub fn finding(id: &str, columns: usize) -> Option<String> {
     let rule = RULES.iter().find(|rule| rule.id == id)?;
-    Some(page(rule, &Thresholds::default().table(), columns))
+    Some(page(rule, columns))
 }
 
 fn unknown(asked: &str, words: &[Word]) -> ExplainError {
@@ -97,26 +100,27 @@ const fn is_listed(kind: Kind) -> bool {
 }
 
 /// A page without its markup, with the limits as they are.
-fn page(rule: &Rule, thresholds: &[Threshold], columns: usize) -> String {
+fn page(rule: &Rule, columns: usize) -> String {
     let mut text = String::new();
     for (mark, body) in sections(rule.page) {
         let words = title(mark);
+        if words == LIMITS_COME_BEFORE {
+            heading(&mut text, "Thresholds");
+            limits(&mut text, |of| of.is_empty() || of.contains(&rule.id), columns);
+        }
         if mark.starts_with("# ") {
             text.push_str(&format!("{words}: {}\n\n", rule.title));
         } else {
             heading(&mut text, words);
-        }
-        if words == "Thresholds" {
-            limits(&mut text, rule, thresholds, columns);
         }
         prose(&mut text, &body, columns);
     }
     format!("{}\n", text.trim_end())
 }
 
-/// The limits that a rule uses, each with its value and why.
-fn limits(text: &mut String, rule: &Rule, thresholds: &[Threshold], columns: usize) {
-    for threshold in thresholds.iter().filter(|threshold| threshold.rules.contains(&rule.id)) {
+/// The limits of such rules, each with its value and why.
+fn limits(text: &mut String, is_such: impl Fn(&[&str]) -> bool, columns: usize) {
+    for threshold in Thresholds::default().table().iter().filter(|threshold| is_such(threshold.rules)) {
         text.push_str(&format!("  {} = {}\n", threshold.name, threshold.unit.show(threshold.value)));
         paragraph(text, threshold.why, "      ", columns);
     }
@@ -139,6 +143,10 @@ fn from_guide(word: &Word, columns: usize) -> String {
             false => heading(&mut text, title(mark)),
         }
         prose(&mut text, body, columns);
+    }
+    if word.kind == Kind::Verdict {
+        heading(&mut text, "Thresholds");
+        limits(&mut text, |of| of.is_empty() || of.contains(&VERDICT), columns);
     }
     format!("{}\n", text.trim_end())
 }
@@ -196,13 +204,15 @@ mod tests {
     }
 
     #[test]
-    fn a_page_prints_each_limit_of_its_rule_once_with_its_value() {
-        for rule in RULES {
-            let text = explain(Some(rule.id), COLUMNS).unwrap();
+    fn each_limit_is_printed_once_with_its_value_where_it_is_used() {
+        let verdict = all().into_iter().find(|word| word.kind == Kind::Verdict).unwrap();
+        let of_rules = RULES.iter().map(|rule| (rule.id, rule.id));
+        for (word, id) in of_rules.chain([(verdict.name.as_str(), VERDICT)]) {
+            let text = explain(Some(word), COLUMNS).unwrap();
             for threshold in Thresholds::default().table() {
                 let stated = format!("  {} = {}\n", threshold.name, threshold.unit.show(threshold.value));
-                let wanted = usize::from(threshold.rules.contains(&rule.id));
-                assert_eq!(text.matches(&stated).count(), wanted, "{}: {stated}", rule.id);
+                let is_used = threshold.rules.is_empty() || threshold.rules.contains(&id);
+                assert_eq!(text.matches(&stated).count(), usize::from(is_used), "{id}: {stated}");
             }
         }
     }

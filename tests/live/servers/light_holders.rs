@@ -137,7 +137,7 @@ fn uwsgi_s_threads() -> anyhow::Result<()> {
 }
 
 /// What is not as in a full trace yet: waits of requests are up to 8 % shorter in sum, and the rest is beside
-/// requests. docs/limits.md has it.
+/// requests. docs/light.md has it.
 mod gaps {
     use wsgi_trace_test_support::gunicorn::{Settings, Version};
     use wsgi_trace_test_support::require_bpf;

@@ -323,21 +323,6 @@ fn every_rule_has_a_page_under_its_id_with_all_sections() {
 }
 
 #[test]
-fn every_page_states_the_thresholds_of_its_rule_as_they_are() {
-    let index = include_str!("../../../../docs/findings/README.md");
-    let of_verdict = include_str!("../../../../docs/verdict.md");
-    let pages = RULES.iter().map(|rule| (rule.id, rule.page)).chain([(VERDICT, of_verdict)]);
-    for threshold in Thresholds::default().table() {
-        let stated = format!("| `{}` | {} |", threshold.name, threshold.unit.show(threshold.value));
-        // Those of all findings stand in their index.
-        assert_eq!(index.contains(&stated), threshold.rules.is_empty(), "{stated}");
-        for (id, page) in pages.clone() {
-            assert_eq!(page.contains(&stated), threshold.rules.contains(&id), "{id}: {stated}");
-        }
-    }
-}
-
-#[test]
 fn a_leaf_belongs_to_one_finding_at_most_and_only_some_kinds_to_none() {
     for kind in LeafKind::ALL {
         let leaf = LeafTime { leaf: Leaf::of(kind), ..LeafTime::of_nobody(SECOND) };
