@@ -11,6 +11,7 @@ pub mod front_end;
 pub mod full;
 mod gil;
 mod help;
+pub mod kept;
 pub mod looks;
 pub mod mistake;
 mod now;

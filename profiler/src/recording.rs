@@ -5,6 +5,7 @@
 
 mod format;
 mod item;
+mod kept;
 mod layout;
 mod pack;
 mod read;
@@ -12,6 +13,7 @@ mod scan;
 mod write;
 
 pub use format::{Expansion, MAX_EXPANSION};
+pub use kept::{Held, Keep, Kept, KeptCopy, Mark};
 pub use layout::LAYOUT_HASH;
 pub use read::{OpenError, ReadSummary, Recording};
 pub use write::{FRAME_TARGET_BYTES, RecordError, Recorder, Storage, Totals};

@@ -44,6 +44,7 @@ pub(crate) fn watch(scenario: &Scenario, running: &Running, raw: &Path) -> anyho
             attach: settings(scenario),
             own: Vec::new(),
             record: Some(OutputFile::open(raw)?),
+            keep: None,
         };
         let mut session = Session::begin(watch, Nobody)?;
         let start = Instant::now();

@@ -111,7 +111,7 @@ pub struct Parquet {
 const MIN_BUDGET_BYTES: u64 = 1_000_000;
 
 /// A size in bytes: a number with `kB`, `MB`, `GB` or `TB`.
-fn size(text: &str) -> Result<u64, String> {
+pub(super) fn size(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let factor: f64 = match unit.trim().to_ascii_lowercase().as_str() {

@@ -12,6 +12,7 @@ use super::front_end::FrontEnd;
 use super::full::FullTraces;
 use super::gil::Gil;
 use super::help::ADVANCED;
+use super::kept::Kept;
 use super::looks::Looks;
 use super::otlp::Otlp;
 use super::target::Target;
@@ -56,6 +57,9 @@ pub struct Serve {
     /// Nothing on stderr but errors
     #[arg(long, short, hide_short_help = true)]
     pub quiet: bool,
+    /// What is kept in memory.
+    #[command(flatten)]
+    pub kept: Kept,
     /// Full traces beside light mode.
     #[command(flatten)]
     pub full_traces: FullTraces,

@@ -133,5 +133,6 @@ pub fn watch(
         },
         own: options.looks.own.clone(),
         record,
+        keep: None,
     })
 }

@@ -221,6 +221,11 @@ impl<S: Storage> Recorder<S> {
         Ok(totals)
     }
 
+    /// Bytes of items that are not in a frame yet.
+    pub const fn pending_bytes(&self) -> usize {
+        self.payload.len()
+    }
+
     /// What was recorded so far (the last frame may not be written yet).
     pub const fn totals(&self) -> Totals {
         self.totals

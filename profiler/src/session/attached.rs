@@ -22,11 +22,12 @@
 //! `tick` may be cancelled at any time; it must be waited for again within some tens of milliseconds, or the
 //! ring fills up. Dropping a session detaches too.
 
+mod keeping;
 mod reading;
 
 use std::time::Duration;
 
-use profiler_core::fact::{Attached, Counters, EndReason, Fact, OpenSlice};
+use profiler_core::fact::{Attached, Counters, EndReason, Fact, OpenSlice, SessionStarted};
 use profiler_core::machine::driver::now::ThreadGlance;
 use profiler_core::model::Snapshot;
 use profiler_core::model::now::Now;
@@ -50,7 +51,7 @@ use crate::fact::process::is_running;
 use crate::fact::session::session_started;
 use crate::fact::{Proc, Tree, Watched};
 use crate::output_file::OutputFile;
-use crate::recording::{RecordError, Recorder};
+use crate::recording::{Keep, Kept, RecordError, Recorder};
 use crate::source::live::LiveSource;
 use crate::source::live::clock::monotonic_ns;
 
@@ -79,6 +80,8 @@ pub struct Watch {
     pub own: Vec<String>,
     /// Where to record. What the file held before is gone only once the programs are attached.
     pub record: Option<OutputFile>,
+    /// How much of the stream to keep in memory.
+    pub keep: Option<Keep>,
 }
 
 /// What a run gave.
@@ -108,6 +111,7 @@ pub enum Tick {
 
 /// Programs attached to a target, with all that belongs to them.
 pub struct Session<O> {
+    started: SessionStarted,
     source: LiveSource,
     feed: Feed,
     observer: O,
@@ -132,8 +136,8 @@ impl<O: Observer> Session<O> {
         short_turns::ask();
         let proc = Proc::default();
         let pid = watch.named_pid;
-        let session = session_started(&proc, pid);
-        let session = (monotonic_ns(), Fact::SessionStarted(session));
+        let started = session_started(&proc, pid);
+        let session = (monotonic_ns(), Fact::SessionStarted(started.clone()));
         let mut watched = watch.watched;
         let facts = watched.facts(&proc, &watched.tgids());
         let is_own = |tgid: u32| watched.server.tgids.contains(&tgid);
@@ -156,7 +160,7 @@ impl<O: Observer> Session<O> {
             Some(file) => Some(Recorder::begin(file, env!("CARGO_PKG_VERSION"))?),
             None => None,
         };
-        let mut feed = Feed::new(Pipeline::new(observer.settings()), recorder);
+        let mut feed = Feed::new(Pipeline::new(observer.settings()), recorder, watch.keep.map(Kept::new));
         let mut queues = Queues::default();
         for (time_ns, fact) in before {
             queues.note(&fact);
@@ -175,6 +179,7 @@ impl<O: Observer> Session<O> {
             [DRAIN_EVERY, GATHER_EVERY, LOOK_EVERY].map(interval);
         drain_timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut begun = Self {
+            started,
             source,
             feed,
             observer,
@@ -199,6 +204,7 @@ impl<O: Observer> Session<O> {
                 self.drain();
                 self.read_looks();
                 self.place_tls_probes();
+                self.mark_if_due();
                 Tick::Drained
             }
             _ = self.gather_timer.tick() => {

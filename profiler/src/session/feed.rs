@@ -12,7 +12,7 @@ use profiler_core::stream::Item;
 use profiler_core::timeline::Entry;
 use zerocopy::FromBytes as _;
 
-use crate::recording::{RecordError, Recorder};
+use crate::recording::{Kept, RecordError, Recorder};
 
 /// Processes that are remembered from one look at `/proc` to the next.
 const MAX_NEWBORN: usize = 4096;
@@ -22,6 +22,7 @@ pub struct Feed {
     pipeline: Pipeline,
     redactor: Redactor,
     recorder: Option<Recorder>,
+    kept: Option<Kept>,
     failed: Option<RecordError>,
     scratch: Vec<u8>,
     until_ns: u64,
@@ -31,13 +32,14 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// A feed into `pipeline`, and into a recording if one is wanted.
-    pub fn new(pipeline: Pipeline, recorder: Option<Recorder>) -> Self {
+    /// A feed into `pipeline`, into a recording if one is wanted, and into what is kept in memory if that is.
+    pub fn new(pipeline: Pipeline, recorder: Option<Recorder>, kept: Option<Kept>) -> Self {
         let (redactor, scratch) = (Redactor::default(), Vec::new());
         Self {
             pipeline,
             redactor,
             recorder,
+            kept,
             failed: None,
             scratch,
             until_ns: u64::MAX,
@@ -93,6 +95,9 @@ impl Feed {
         {
             self.fail(error);
         }
+        if let Some(kept) = &mut self.kept {
+            kept.fact(&record);
+        }
         self.pipeline.push::<&[u8]>(Item::Fact(Box::new(record)), sink);
     }
 
@@ -131,6 +136,16 @@ impl Feed {
         self.recorder.is_some()
     }
 
+    /// What is kept in memory.
+    pub const fn kept(&self) -> Option<&Kept> {
+        self.kept.as_ref()
+    }
+
+    /// What is kept in memory, to mark it and to copy it.
+    pub const fn kept_mut(&mut self) -> Option<&mut Kept> {
+        self.kept.as_mut()
+    }
+
     /// The pipeline, to ask how far it is.
     pub const fn pipeline(&self) -> &Pipeline {
         &self.pipeline
@@ -156,6 +171,9 @@ impl Feed {
             && let Err(error) = recorder.record_kernel(record)
         {
             self.fail(error);
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.kernel(record);
         }
         self.pipeline.push(Item::Kernel(record), sink);
     }
