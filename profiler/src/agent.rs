@@ -8,6 +8,7 @@
 pub mod board;
 pub mod buckets;
 pub mod budget;
+pub mod change;
 pub mod counts;
 pub mod exposition;
 pub mod follow;

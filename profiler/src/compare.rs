@@ -6,7 +6,7 @@
 pub mod capacity;
 pub mod comparable;
 pub mod difference;
-mod duration;
+pub(crate) mod duration;
 pub mod json;
 pub mod judge;
 pub mod side;

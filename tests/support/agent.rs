@@ -99,15 +99,38 @@ impl Agent {
     ///
     /// Where no whole answer comes.
     pub fn ask(&self, request: &str) -> anyhow::Result<Answer> {
+        let bytes = self.exchange(request)?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").context("no whole answer")?;
+        let status = head.split(' ').nth(1).context("no status")?.parse()?;
+        Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
+    }
+
+    /// The body of an answer that is no text.
+    ///
+    /// # Errors
+    ///
+    /// Where no whole answer comes, or its status is not 200.
+    pub fn bytes(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+        let host = &self.address;
+        let mut bytes =
+            self.exchange(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))?;
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").context("no whole answer")?;
+        let body = bytes.split_off(end.saturating_add(4));
+        let head = String::from_utf8_lossy(&bytes);
+        if head.split(' ').nth(1) != Some("200") {
+            bail!("{path}: {head}{}", String::from_utf8_lossy(&body));
+        }
+        Ok(body)
+    }
+
+    fn exchange(&self, request: &str) -> anyhow::Result<Vec<u8>> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         stream.write_all(request.as_bytes())?;
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes)?;
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let (head, body) = text.split_once("\r\n\r\n").context("no whole answer")?;
-        let status = head.split(' ').nth(1).context("no status")?.parse()?;
-        Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
+        Ok(bytes)
     }
 
     /// A JSON answer.

@@ -14,9 +14,11 @@ use profiler_core::model::request::Request;
 use profiler_core::verdict::{self, Verdict};
 use tokio::sync::oneshot;
 
+use super::change::Change;
 use super::counts::Counts;
 use super::tally::Tally;
 use super::trigger::Cause;
+use crate::recording::{Held, KeptCopy};
 
 /// Whether the target is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,9 @@ pub enum Status {
 
 /// Somebody wants to see the open window as it stands: answered once it is on the board.
 pub type Question = oneshot::Sender<()>;
+
+/// Somebody wants what is kept in memory. `None` is the answer where nothing is.
+pub type KeptAsk = oneshot::Sender<Option<KeptCopy>>;
 
 /// What the target's processes are like now.
 #[derive(Clone, Copy, Debug, Default)]
@@ -132,6 +137,19 @@ pub struct Known {
     pub current: Option<(Instant, Arc<View>)>,
     /// Full traces.
     pub full: FullTraces,
+    /// Changes of the server.
+    pub changed: Changed,
+    /// How much of the stream is in memory; `None`: none is to be.
+    pub held: Option<Held>,
+}
+
+/// Changes of the server of which it is known what became of them.
+#[derive(Clone, Debug, Default)]
+pub struct Changed {
+    /// How many, by the name of what became of them.
+    pub by_outcome: BTreeMap<&'static str, u64>,
+    /// The last, and when it was known.
+    pub last: Option<(Instant, Arc<Change>)>,
 }
 
 /// The board.
@@ -169,6 +187,8 @@ impl Default for Board {
             last: None,
             current: None,
             full: FullTraces::default(),
+            changed: Changed::default(),
+            held: None,
         };
         let [ended, open, open_full] = [(); 3].map(|()| Counts::default());
         Self { known: Mutex::new(Inner { known, ended, open, open_full }) }
@@ -200,6 +220,11 @@ impl Board {
     pub fn health(&self) -> (State, FullTraces) {
         let inner = self.lock();
         (inner.known.state.clone(), inner.known.full.clone())
+    }
+
+    /// The last change of the server of which it is known what became of it, and since when.
+    pub fn last_change(&self) -> Option<(Instant, Arc<Change>)> {
+        self.lock().known.changed.last.clone()
     }
 
     /// The last window traced in full.
@@ -302,8 +327,8 @@ impl Board {
         inner.known.full.current = Some((Instant::now(), view));
     }
 
-    /// A window has ended.
-    pub fn window(&self, snapshot: Snapshot) {
+    /// A window has ended; with what is to be said of it.
+    pub fn window(&self, snapshot: Snapshot) -> Arc<View> {
         let counts = Counts::of(&snapshot);
         let requests = self.lock().known.tally.newest.since(snapshot.window.start_ns);
         let view = Arc::new(View::new(snapshot, requests));
@@ -313,7 +338,21 @@ impl Board {
         if !view.snapshot.attached.is_light() {
             inner.known.full.last = Some(Arc::clone(&view));
         }
-        inner.known.last = Some(view);
+        inner.known.last = Some(Arc::clone(&view));
+        view
+    }
+
+    /// So much of the stream is in memory.
+    pub fn set_held(&self, held: Option<Held>) {
+        self.lock().known.held = held;
+    }
+
+    /// It is known what became of a change of the server.
+    pub fn changed(&self, change: Change) {
+        let changed = &mut self.lock().known.changed;
+        let count = changed.by_outcome.entry(change.outcome).or_default();
+        *count = count.saturating_add(1);
+        changed.last = Some((Instant::now(), Arc::new(change)));
     }
 
     /// The window of the full trace beside light mode has ended.

@@ -3,6 +3,7 @@
 //! In: a way to find the server, the length of a window, questions from the HTTP side. Out: what is seen, on
 //! the board. Everything happens on one thread; attaching blocks it for a second or two.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use super::AgentError;
-use super::board::{Board, Question, Status, TargetNow};
+use super::board::{Board, KeptAsk, Question, Status, TargetNow};
 use super::budget::Refusal;
+use super::change::Changes;
 use super::full::{Ask, Full};
 use super::heap::give_memory_back;
 use super::http::Server;
@@ -25,6 +27,8 @@ use crate::fact::memory::resident_bytes;
 use crate::fact::process::is_running;
 use crate::fact::{FactError, Proc, Tree, Watched};
 use crate::otlp::exporter::Exporter;
+use crate::recording::Keep;
+use crate::report::escape::{Charset, line};
 use crate::session::SessionError;
 use crate::session::attached::{Session, Tick, Watch};
 use crate::session::observer::Observer;
@@ -40,6 +44,9 @@ const OFTEN: u32 = 60;
 
 /// Questions answered by one look.
 const MAX_ASKED: usize = 16;
+
+/// Columns of what is said of a change.
+const MAX_SAID: usize = 400;
 
 /// Over which requests the percentile is taken that can begin a full trace, in nanoseconds.
 const PERCENTILE_OF_NS: u64 = 10_000_000_000;
@@ -92,6 +99,12 @@ pub struct Follow<'a> {
     pub rows: Option<Arc<Courier>>,
     /// Questions from the HTTP side.
     pub questions: mpsc::Receiver<Question>,
+    /// How much to keep in memory.
+    pub keep: Option<Keep>,
+    /// Who asks for what is kept.
+    pub kept_asks: mpsc::Receiver<KeptAsk>,
+    /// Windows that are compared where the server changes.
+    pub changes: RefCell<Changes>,
     /// Who serves, until a signal comes. It ends before the programs are detached: that may leave a process
     /// of ours behind for a second, which must not hold the socket.
     pub server: Option<Server>,
@@ -181,7 +194,7 @@ impl Follow<'_> {
                 rows: self.rows.clone(),
             };
             let own = self.own.to_vec();
-            Session::begin(Watch { watched, named_pid, attach, own, record: None }, scribe)
+            Session::begin(Watch { watched, named_pid, attach, own, record: None, keep: self.keep }, scribe)
         };
         let mut session = begin(watched.clone(), chosen.attach);
         if let (Err(SessionError::Attach(error)), Some(attach)) = (&session, chosen.instead)
@@ -229,6 +242,7 @@ impl Follow<'_> {
                 // There is nothing to see; whoever asked notices.
                 Some(question) = self.questions.recv() => drop(question),
                 Some(ask) = self.asks.recv() => refuse(ask, Refusal::NotWatching),
+                Some(ask) = self.kept_asks.recv() => drop(ask.send(None)),
             }
         }
     }
@@ -252,6 +266,7 @@ impl Follow<'_> {
             if !asked.is_empty() && !session.is_rolling() {
                 let target = target_now(&session);
                 self.board.look(session.peek(), target);
+                self.board.set_held(session.held());
                 self.full.look(std::mem::take(&mut asked));
             }
             tokio::select! {
@@ -271,6 +286,8 @@ impl Follow<'_> {
                 _ = rolls.tick() => self.roll(&mut session),
                 Some(question) = self.questions.recv(), if asked.len() < MAX_ASKED => asked.push(question),
                 Some(ask) = self.asks.recv() => self.asked(ask, chosen),
+                // Whoever asked may have given up.
+                Some(ask) = self.kept_asks.recv() => drop(ask.send(session.kept())),
                 () = self.full.next() => {}
                 () = signals.any() => break (End::Over, EndReason::Interrupted),
             }
@@ -286,6 +303,7 @@ impl Follow<'_> {
         }
         self.end_window(outcome.snapshot, Courier::end);
         self.full.stop(reason).await;
+        self.changes.borrow_mut().restarted();
         self.board.set_status(Status::Waiting("the target has ended".to_owned()));
         end
     }
@@ -301,7 +319,11 @@ impl Follow<'_> {
         if let Some(rows) = &self.rows {
             write(rows, &window);
         }
-        self.board.window(window);
+        let view = self.board.window(window);
+        if let Some(change) = self.changes.borrow_mut().window(&view.snapshot, &view.findings) {
+            (self.say)(&line(&change.sentence, MAX_SAID, Charset::Unicode));
+            self.board.changed(change);
+        }
     }
 
     /// Whether another server has taken the target's place while some of its processes still live: after an
@@ -322,7 +344,7 @@ fn again<'a>(
     move || {
         let (server, named_pid) = find().ok()?;
         let watched = with_front_end(server).ok()?;
-        Some(Watch { watched, named_pid, attach, own: own.to_vec(), record: None })
+        Some(Watch { watched, named_pid, attach, own: own.to_vec(), record: None, keep: None })
     }
 }
 

@@ -4,6 +4,7 @@
 //! up as long as the agent lives. No label holds an address. What came from a traced process is one line of
 //! bounded width.
 
+mod in_line;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use prometheus_client::registry::{Registry, Unit as Suffix};
 
 use super::board::{Known, Status, View};
 use super::buckets::Buckets;
+use super::change::Outcome;
 use super::counts::{Unit, port};
 use super::trigger::Cause;
 use crate::export::Totals;
@@ -63,6 +65,8 @@ impl Collector for Metrics {
         let out = &mut Out(&mut encoder);
         self.about(out)?;
         self.modes(out)?;
+        self.changes(out)?;
+        self.held(out)?;
         self.rows(out)?;
         self.requests(out)?;
         self.counts(out)?;
@@ -119,6 +123,28 @@ impl Metrics {
         out.counter("full_traces_refused", help, full.refused)?;
         let help = "Full traces that could not be attached, or ended with the target before they were";
         out.counter("full_traces_failed", help, full.failed)
+    }
+
+    /// Changes of the server.
+    fn changes(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let changed = &self.known.changed;
+        let help =
+            "Changes of the server (restarts, reloads), by what the windows before and after say of them";
+        out.family("changes", help, None, MetricType::Counter, |metric| {
+            for outcome in Outcome::NAMES {
+                let count = changed.by_outcome.get(outcome).copied().unwrap_or_default();
+                counter(metric, &[("outcome", outcome)], count)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// What `--keep` holds; nothing where it is not wanted.
+    fn held(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let Some(held) = self.known.held else { return Ok(()) };
+        let help = "Time that the recording in memory goes back";
+        out.gauge("kept", help, Some(Suffix::Seconds), held.length_ns as f64 / 1e9)?;
+        out.gauge("kept", "What the recording in memory takes", Some(Suffix::Bytes), held.bytes as f64)
     }
 
     /// Rows of `--parquet`; nothing where they are not wanted.
@@ -263,6 +289,7 @@ impl Metrics {
             let help = "Most slots busy at one moment of the open window";
             out.gauge("slots_busy_peak", help, None, f64::from(snapshot.slots.peak_busy))?;
         }
+        in_line::encode(out, view)?;
         let beside = self.known.full.current.as_ref().map(|(_, view)| view);
         queues(out, snapshot)?;
         // Sampled once a window: early in one, the sample of the one before stands.

@@ -27,7 +27,7 @@ use crate::otlp::exporter::Pace;
 use crate::session::SessionError;
 use crate::session::signals::Signals;
 
-/// Most who may ask for a full trace at once: each is answered at the next moment.
+/// Most who may ask for a full trace, or for what is kept, at once: each is answered at the next moment.
 const MAX_ASKS: usize = 4;
 /// Questions that wait for an answer at once: more than one only when nobody answers.
 const MAX_QUESTIONS: usize = 4;
@@ -47,7 +47,9 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
     let board = Arc::new(Board::default());
     let (asker, questions) = mpsc::channel(MAX_QUESTIONS);
     let (full_asker, asks) = mpsc::channel(MAX_ASKS);
-    let answers = Answers::new(Arc::clone(&board), asker, access, options.window).with_full(full_asker);
+    let (kept_asker, kept_asks) = mpsc::channel(MAX_ASKS);
+    let answers = Answers::new(Arc::clone(&board), asker, access, options.window);
+    let answers = answers.with_full(full_asker).with_kept(kept_asker);
 
     let exporter = options.otlp.start(Pace::Live)?;
     let rows = rows(&options.parquet)?;
@@ -79,6 +81,9 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
             exporter: exporter.clone(),
             rows: rows.clone(),
             questions,
+            keep: options.kept.wanted(),
+            kept_asks,
+            changes: RefCell::default(),
             server: Some(server),
         };
         follow.run(&mut signals).await

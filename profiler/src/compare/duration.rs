@@ -3,7 +3,7 @@
 //! In: nanoseconds, below 0 as well. Out: text.
 
 /// Three significant digits and a unit.
-pub(super) fn duration(duration_ns: f64) -> String {
+pub(crate) fn duration(duration_ns: f64) -> String {
     let units = [("ns", 1.0, 999.5), ("µs", 1e3, 999.5e3), ("ms", 1e6, 999.5e6), ("s", 1e9, f64::INFINITY)];
     let (unit, size) = units
         .iter()

@@ -8,6 +8,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use profiler_core::finding::threshold::Thresholds;
+use profiler_core::model::Snapshot;
 use profiler_core::verdict;
 use serde::{Deserialize, Deserializer};
 
@@ -279,6 +280,12 @@ impl Side {
             json::render(&snapshot, &findings).map_err(|error| unreadable(&error))?
         };
         Self::parse(&bytes, path)
+    }
+
+    /// A window that was watched; `None`: it cannot be written as a report.
+    pub fn of(snapshot: &Snapshot, findings: &[profiler_core::finding::Finding]) -> Option<Self> {
+        let bytes = json::render(snapshot, findings).ok()?;
+        Self::parse(&bytes, Path::new("")).ok()
     }
 
     /// Reads a report in JSON; `path` is what errors name.

@@ -195,7 +195,7 @@ fn every_finding_but_healthy_has_an_alert_that_leads_to_its_page() -> anyhow::Re
 
 #[test]
 fn every_metric_of_a_dashboard_or_an_alert_is_exported_and_documented() -> anyhow::Result<()> {
-    let (said, guide) = (exposition(&board())?, page("serve.md")?);
+    let (said, guide) = (exposition(&board())?, page("metrics.md")?);
     let exported = exported(&said);
     ensure!(exported.len() > 50, "only {} metrics: {said}", exported.len());
     let alerts = ("alerts.yml".to_owned(), read("alerts.yml")?);
@@ -210,7 +210,7 @@ fn every_metric_of_a_dashboard_or_an_alert_is_exported_and_documented() -> anyho
                 ensure!(!is_counter, "{place}: {name} is a counter, and no value over time");
             }
             let short = name.trim_start_matches(PREFIX).trim_end_matches("_bucket");
-            ensure!(guide.contains(&format!("`{short}`")), "docs/serve.md does not explain {short}");
+            ensure!(guide.contains(&format!("`{short}`")), "docs/metrics.md does not explain {short}");
         }
     }
     Ok(())

@@ -4,10 +4,13 @@
 
 mod access;
 mod alerts;
+mod change;
 mod dashboards;
 mod fleet_rules;
 mod follow;
 mod full;
+mod in_line;
+mod kept;
 mod numbers;
 mod prometheus;
 mod recycle;
@@ -44,9 +47,14 @@ fn gunicorn_on(port: u16) -> anyhow::Result<Child> {
 
 /// A gunicorn on a given port, still starting: one that comes back there after a restart.
 fn start_gunicorn_on(port: u16) -> anyhow::Result<Child> {
+    start_gunicorn_with(port, "1")
+}
+
+/// The same with so many workers.
+fn start_gunicorn_with(port: u16, workers: &str) -> anyhow::Result<Child> {
     let mut command = Command::new(Version::V27.python());
     command
-        .args(["-m", "gunicorn", "--workers", "1", "--no-control-socket", "--log-level", "error"])
+        .args(["-m", "gunicorn", "--workers", workers, "--no-control-socket", "--log-level", "error"])
         .arg(format!("--bind=127.0.0.1:{port}"))
         .arg("--chdir")
         .arg(wsgi_trace_test_support::root().join("tests/apps"))

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::full::{Granted, length, status};
-use crate::agent::board::{Board, Modes, Question, Status, View};
+use crate::agent::board::{Board, KeptAsk, Modes, Question, Status, View};
 use crate::agent::budget::Refusal;
 use crate::agent::exposition::{self, OPENMETRICS, PLAIN};
 use crate::agent::full::{Ask, Wish};
@@ -37,6 +37,7 @@ const FULL: &str = "/full";
 
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
+const BINARY: &str = "application/octet-stream";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 type Reply = Response<Full<Bytes>>;
@@ -51,6 +52,8 @@ pub struct Answers {
     rows: Option<Arc<Courier>>,
     /// Who begins full traces.
     full: Option<mpsc::Sender<Ask>>,
+    /// Who has what is kept in memory.
+    kept: Option<mpsc::Sender<KeptAsk>>,
     began: Instant,
     /// Held while somebody asks for a look: the others wait for the same one.
     looking: Mutex<()>,
@@ -86,6 +89,8 @@ struct Health {
     running_seconds: u64,
     windows: u64,
     target_losses: u64,
+    /// What became of the last change of the server.
+    change: Option<String>,
 }
 
 impl Answers {
@@ -103,6 +108,7 @@ impl Answers {
             window,
             rows: None,
             full: None,
+            kept: None,
             began: Instant::now(),
             looking: Mutex::new(()),
             metrics: Mutex::new(None),
@@ -119,6 +125,12 @@ impl Answers {
     /// These answers, which ask for full traces there.
     pub fn with_full(mut self, full: mpsc::Sender<Ask>) -> Self {
         self.full = Some(full);
+        self
+    }
+
+    /// These answers, which ask there for what is kept in memory.
+    pub fn with_kept(mut self, kept: mpsc::Sender<KeptAsk>) -> Self {
+        self.kept = Some(kept);
         self
     }
 
@@ -183,10 +195,16 @@ impl Answers {
                 Some("window=full") => self.full_report(Form::FullPage).await,
                 _ => self.page().await,
             },
+            "/recording.wtrace" => self.recording().await,
+            "/change.json" => match self.board.last_change() {
+                Some((_, change)) => serialized(change.as_ref()),
+                None => say(StatusCode::NOT_FOUND, "no change of the server was compared yet"),
+            },
             "/healthz" => self.health(),
             _ => say(
                 StatusCode::NOT_FOUND,
-                "there are /, /metrics, /report.json, /healthz and, for POST and DELETE, /full",
+                "there are /, /metrics, /report.json, /change.json, /recording.wtrace, /healthz and, for POST and \
+                 DELETE, /full",
             ),
         }
     }
@@ -329,6 +347,23 @@ impl Answers {
         reply(kind, bytes)
     }
 
+    /// What is kept in memory, as a recording.
+    async fn recording(&self) -> Reply {
+        const NOTHING: &str =
+            "nothing is kept in memory; serve --keep 60s does that, while the server is watched";
+        let (ask, answered) = oneshot::channel();
+        let sent = self.kept.as_ref().is_some_and(|kept| kept.try_send(ask).is_ok());
+        let copy = match timeout(LOOK_WITHIN, answered).await {
+            Ok(Ok(Some(copy))) if sent => copy,
+            _ => return say(StatusCode::SERVICE_UNAVAILABLE, NOTHING),
+        };
+        // It takes as long as reading it does: others are answered meanwhile.
+        match tokio::task::spawn_blocking(|| copy.write()).await {
+            Ok(Ok(bytes)) => reply(BINARY, Bytes::from(bytes)),
+            _ => say(StatusCode::INTERNAL_SERVER_ERROR, "the recording could not be written"),
+        }
+    }
+
     fn health(&self) -> Reply {
         let (state, full) = self.board.health();
         let mode = match state.modes {
@@ -352,6 +387,7 @@ impl Answers {
             running_seconds: self.began.elapsed().as_secs(),
             windows: state.windows,
             target_losses: state.losses_of_target,
+            change: self.board.last_change().map(|(_, change)| change.sentence.clone()),
         };
         serialized(&health)
     }

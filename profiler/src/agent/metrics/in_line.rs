@@ -1,0 +1,45 @@
+//! Who waits for a slot at this moment, as Prometheus metrics.
+//!
+//! In: a view of the open window. Out: gauges. What has not ended is in them: with every slot stuck they say
+//! so at once.
+
+use std::fmt;
+
+use profiler_core::verdict::MoreSlotsHelp;
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit as Suffix;
+
+use super::{Labels, Out};
+use crate::agent::board::View;
+use crate::report::summary;
+
+/// Who waits for a slot now, who is served, and whether more slots would help.
+pub(super) fn encode(out: &mut Out<'_, '_>, view: &View) -> fmt::Result {
+    let (open, slots) = (&view.snapshot.requests.open, &view.snapshot.slots);
+    // Where it is not known which thread takes a request, nor is whether one has.
+    if slots.not_measured.is_some() {
+        return Ok(());
+    }
+    out.gauge("slots_busy", "Slots that are busy now", None, f64::from(slots.busy_at_end))?;
+    let help = "Requests that nobody serves yet, those in accept queues included";
+    out.gauge("requests_in_line", help, None, open.in_line.count as f64)?;
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    let unit = || Some(Suffix::Seconds);
+    let help = "For how long the first request in line has waited; 0: there is none";
+    out.gauge("request_in_line_longest", help, unit(), seconds(open.in_line.longest_ns))?;
+    let help = "For how long the longest of the requests that are served has been there; 0: there is none";
+    out.gauge("request_served_longest", help, unit(), seconds(open.served_longest_ns))?;
+    if let Some(demand) = summary::demand_ratio(&view.snapshot) {
+        let help = "Slots that are wanted now, by those that there are: busy ones, and one for each in line";
+        out.gauge("slot_demand_ratio", help, None, demand)?;
+    }
+    let help = "Whether more workers or threads would help those that wait, by the open window";
+    out.family("more_slots_help", help, None, MetricType::Gauge, |metric| {
+        for answer in MoreSlotsHelp::ALL {
+            let labels: Labels<'_> = &[("answer", answer.name())];
+            let is_it = view.verdict.more_slots_help == answer;
+            metric.encode_family(&labels)?.encode_gauge(&u32::from(is_it))?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,80 @@
+//! What became of a change: windows before a restart against windows after it.
+//!
+//! In: a gunicorn that comes back with other settings, clients that ask by the clock. Out: verdicts.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+use wsgi_trace_test_support::address::Address;
+use wsgi_trace_test_support::agent::{Agent, sum};
+use wsgi_trace_test_support::child::{Child, until};
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::require_bpf;
+
+use super::{ask, free_port, start_gunicorn_with};
+
+/// Long enough for as many windows as are tried.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Windows before the change.
+const WINDOWS: f64 = 3.0;
+/// Eight clients that ask all at once, by the clock: one worker serves one after the other.
+const CLIENTS: [&str; 6] = ["--clients", "8", "--routes", "/sleep/40", "--seconds", "120"];
+
+fn gunicorn_with(port: u16, workers: &str) -> anyhow::Result<Child> {
+    let child = start_gunicorn_with(port, workers)?;
+    until("gunicorn to answer", Duration::from_secs(20), || Ok(ask(port, "/").ok()))?;
+    Ok(child)
+}
+
+/// The server comes back with so many workers, and clients ask at such distances, before and after. What is
+/// said of it, and how often it was counted.
+fn change(workers: [&str; 2], every_ms: [&str; 2]) -> anyhow::Result<(Value, f64)> {
+    let port = free_port()?;
+    let address = Address::Tcp(format!("127.0.0.1:{port}"));
+    let clients = |every_ms| Load::start(&address, &[&CLIENTS[..], &["--every-ms", every_ms]].concat());
+    let mut server = gunicorn_with(port, workers[0])?;
+    let agent = Agent::watching(&port.to_string(), &["--full", "--window", "2s"])?;
+    let load = clients(every_ms[0])?;
+    agent.wait_for_metrics("windows before", |samples| {
+        sum(samples, "wsgi_trace_windows_total", &[]) >= WINDOWS
+    })?;
+    server.stop();
+    agent.wait_for_state("waiting")?;
+    load.kill();
+    ensure!(agent.get("/change.json")?.status == 404, "nothing was compared yet");
+    let _server = gunicorn_with(port, workers[1])?;
+    let load = clients(every_ms[1])?;
+    let change = until("what became of it", LIMIT, || Ok(agent.json("/change.json").ok()))?;
+    load.kill();
+    let outcome = change.get("outcome").and_then(Value::as_str).context("no outcome")?;
+    let label = format!("outcome=\"{outcome}\"");
+    let count = sum(&agent.metrics()?, "wsgi_trace_changes_total", &[&label]);
+    let said = agent.json("/healthz")?;
+    ensure!(said.get("change") == change.get("sentence"), "{said}");
+    agent.end()?;
+    Ok((change, count))
+}
+
+#[test]
+fn more_workers_that_helped_are_said_to_have() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _others = shared()?;
+    let (change, count) = change(["1", "8"], ["500", "500"])?;
+    let sentence = change.get("sentence").and_then(Value::as_str).unwrap_or_default();
+    ensure!(sentence.starts_with("slots 1 → 8, workers 1 → 8: better: "), "{sentence}");
+    ensure!(sentence.contains("p99 ") && count == 1.0, "{sentence}, counted {count} times");
+    Ok(())
+}
+
+#[test]
+fn change_under_another_load_is_not_compared() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _others = shared()?;
+    let (change, count) = change(["2", "2"], ["500", "1000"])?;
+    let sentence = change.get("sentence").and_then(Value::as_str).unwrap_or_default();
+    ensure!(sentence.starts_with("restarted: cannot be compared"), "{sentence}");
+    ensure!(sentence.contains("different rate") && count == 1.0, "{sentence}, counted {count} times");
+    Ok(())
+}
