@@ -64,14 +64,18 @@ pub(super) fn who_could_release(
     }
 }
 
-/// Whether all is known of what a thread did. It may have waited for work where it was not seen.
+/// Whether all is known of what a thread did. It may have waited for work where it was not seen, unless that
+/// was so short that it is not kept by itself anywhere.
 fn is_seen(histories: &Histories, tid: Tid, wait: &Segment) -> bool {
+    let is_unseen = |part: &SegmentPart<'_>| part.segment.did == Did::Unseen;
     histories.get(tid).is_some_and(|history| {
-        let mut parts = history.within(wait.start_ns, wait.end_ns);
+        let parts = || history.within(wait.start_ns, wait.end_ns).filter(is_unseen);
+        let unseen_ns = parts().fold(0_u64, |sum, part| sum.saturating_add(part.segment.length_ns()));
         let is_from_the_start = history.since_ns <= wait.start_ns.saturating_add(moment_ns(wait));
         (is_from_the_start || history.born.is_some())
             && !was_silent(history, wait)
-            && parts.all(|part| part.segment.did != Did::Unseen)
+            && unseen_ns <= moment_ns(wait)
+            && parts().all(|part| part.segment.length_ns() < LONG_NS)
     })
 }
 
@@ -248,6 +252,21 @@ mod tests {
         asked_in(&histories)
     }
 
+    /// One other ran to the end, but was not seen for so many microseconds each.
+    fn asked_with_holes(holes_us: &[u64]) -> CouldRelease {
+        let mut histories = Histories::default();
+        let mut push = |until_ns, did| {
+            let start_ns = histories.get(3).map_or(0, History::end_ns);
+            histories.push((1, 3), Segment { start_ns, end_ns: until_ns, request: 0, did });
+        };
+        for (hole_us, at_ms) in holes_us.iter().zip(15..) {
+            push(at_ms * MS, RAN);
+            push(at_ms * MS + hole_us * 1_000, Did::Unseen);
+        }
+        push(50 * MS, RAN);
+        asked_in(&histories)
+    }
+
     fn asked(others: &[(Tid, u64, Did)]) -> CouldRelease {
         let others: Vec<Done> =
             others.iter().map(|(tid, until_ms, did)| (*tid, *until_ms, 0, *did)).collect();
@@ -326,6 +345,8 @@ mod tests {
     #[test]
     fn who_was_not_seen_is_neither_ruled_out_nor_the_one() {
         assert_eq!(asked(&[(3, 20, RAN), (3, 30, Did::Unseen), (3, 50, RAN)]), several(&[3]));
+        assert_eq!(asked_with_holes(&[900, 900]), CouldRelease::One(3), "too short to wait for work");
+        assert_eq!(asked_with_holes(&[900; 3]), several(&[3]), "too often");
         assert_eq!(asked(&[(3, 20, RAN)]), several(&[3]), "it is silent");
         assert_eq!(asked(&[(3, 48, RAN)]), CouldRelease::One(3), "for a moment");
         assert_eq!(asked_since(3, 12), CouldRelease::One(3), "but for a moment");
