@@ -6,7 +6,7 @@
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, VecDeque};
 
-use profiler_common::system_call::{CLOCK_NANOSLEEP, NANOSLEEP, OPEN, OPENAT, OPENAT2};
+use profiler_common::system_call::{CLOCK_NANOSLEEP, NANOSLEEP};
 use rustc_hash::FxHashMap;
 
 use crate::bounded::{BoundedMap, push_if_room, push_newest};
@@ -14,6 +14,7 @@ use crate::event::Tid;
 use crate::fact::asleep::{AsleepSeen, ConnectionState, ObjectSeen, OtherProcess, SleepState};
 use crate::fact::place::{OwnCode, PlaceSeen};
 use crate::machine::chain::hung::HungThreads;
+use crate::machine::chain::segment::opens;
 use crate::model::chain::Held;
 
 /// Threads of which looks are kept.
@@ -262,12 +263,17 @@ impl AsleepLooks {
     /// The named pipe for whose other end threads of a process waited about this time as they opened it: all
     /// looks that are near at that call agree on it.
     pub(super) fn pipe_opened_about(&self, tids: &[Tid], call: u32, at_ns: u64) -> Option<u32> {
-        if ![OPEN, OPENAT, OPENAT2].contains(&call) {
+        if !opens(call.cast_signed()) {
             return None;
         }
         let found = self.seen_about(tids, at_ns, |look| look.seen.system_call == Some(call))?;
         let object = self.objects.get(found as usize);
         object.filter(|object| matches!(object, ObjectSeen::Pipe { .. })).map(|_| found)
+    }
+
+    /// What looks saw, by its number.
+    pub(super) fn object(&self, number: u32) -> Option<&ObjectSeen> {
+        self.objects.get(number as usize)
     }
 
     /// Looks about this time at connections of these threads to a port.
@@ -363,6 +369,8 @@ impl AsleepLooks {
 
 #[cfg(test)]
 mod tests {
+    use profiler_common::system_call::OPENAT;
+
     use super::*;
     use crate::fact::asleep::FileSeen;
 

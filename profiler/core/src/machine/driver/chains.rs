@@ -15,7 +15,7 @@ use crate::fact::sample::SampleSeen;
 use crate::fact::{Account, DescriptorClass};
 use crate::machine::chain::feed::{Doer, SleepSeen};
 use crate::machine::chain::looks::{AsleepLook, are_of_one_host, port_of};
-use crate::machine::chain::segment::{SleepEnd, is_file_lock};
+use crate::machine::chain::segment::{SleepEnd, is_file_lock, opens};
 use crate::machine::driver::meaning;
 use crate::machine::driver::state::State;
 use crate::machine::lock::gil::Part;
@@ -200,6 +200,10 @@ impl State {
             | Call::Close { fd } => fd,
             Call::Connect { port, identity, .. } => return (Object::Peer { port }, identity),
             Call::FutexWait { address, .. } => return (Object::Futex { address }, 0),
+            // What was opened is a named pipe: it waited for the other end.
+            Call::Make { class: DescriptorClass::Wakeup } if opens(slice.system_call.cast_signed()) => {
+                return (Object::Descriptor { fd: i32::try_from(slice.result).unwrap_or(-1) }, 0);
+            }
             Call::Poll { is_sleep: false, .. } | Call::EpollWait { .. } => return (Object::Several, 0),
             _ => return (Object::Unknown, 0),
         };

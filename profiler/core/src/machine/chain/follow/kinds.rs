@@ -2,7 +2,7 @@
 //!
 //! In: a phase, a sleep. Out: its kind.
 
-use crate::machine::chain::segment::{SegmentSleep, is_file_lock};
+use crate::machine::chain::segment::{SegmentSleep, is_file_lock, opens};
 use crate::model::chain::{LeafKind, Object};
 use crate::phase::Phase;
 
@@ -25,6 +25,9 @@ pub(super) fn slept(phase: Phase, sleep: &SegmentSleep) -> LeafKind {
         Phase::BackendWait if sleep.object == (Object::Peer { port: NAME_SERVER }) => LeafKind::NameServer,
         Phase::FileWait if is_file_lock(sleep.system_call) => LeafKind::FileLock,
         Phase::Sleep if sleep.polls_file_lock => LeafKind::FileLock,
+        Phase::FileWait if opens(sleep.system_call) && matches!(sleep.object, Object::Descriptor { .. }) => {
+            LeafKind::Pipe
+        }
         _ => by_phase(phase),
     }
 }
@@ -49,5 +52,37 @@ pub(in crate::machine::chain) const fn by_phase(phase: Phase) -> LeafKind {
         | Phase::GilWait
         | Phase::LockWait
         | Phase::Unexplained => LeafKind::NotFollowed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use profiler_common::system_call::{OPENAT, READ};
+
+    use super::*;
+    use crate::machine::chain::segment::SleepEnd;
+
+    #[test]
+    fn an_open_that_gave_an_end_of_a_pipe_waited_for_the_other_end() {
+        let kind = |system_call: u32, object| {
+            let sleep = SegmentSleep {
+                phase: Phase::FileWait,
+                is_idle: false,
+                system_call: system_call.cast_signed(),
+                object,
+                connection: 0,
+                is_own_port: false,
+                end: SleepEnd::Outside,
+                since_before: false,
+                is_way_out: false,
+                held: None,
+                polls_file_lock: false,
+            };
+            slept(Phase::FileWait, &sleep)
+        };
+        let end = Object::Descriptor { fd: 5 };
+        assert_eq!(kind(OPENAT, end), LeafKind::Pipe);
+        assert_eq!(kind(OPENAT, Object::Unknown), LeafKind::File);
+        assert_eq!(kind(READ, end), LeafKind::File);
     }
 }

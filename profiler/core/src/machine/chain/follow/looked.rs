@@ -101,7 +101,7 @@ impl<'a> Follower<'a> {
             seen = self.known.looks.file_lock_about(tids, call, part.segment.start_ns);
             leaf.object = seen.map_or(leaf.object, |number| Object::Named { number });
         }
-        if seen.is_none() && leaf.kind == LeafKind::File {
+        if seen.is_none() && (leaf.kind == LeafKind::File || leaf.kind == LeafKind::Pipe) {
             seen = self.known.looks.pipe_opened_about(tids, call, part.segment.start_ns);
             if let Some(number) = seen {
                 (leaf.kind, leaf.object) = (LeafKind::Pipe, Object::Named { number });
