@@ -5,7 +5,7 @@
 use std::rc::Rc;
 
 use crate::event::Tid;
-use crate::fact::asleep::ObjectSeen;
+use crate::fact::asleep::{ObjectSeen, OtherProcess};
 use crate::machine::chain::attendance::Attendance;
 use crate::machine::chain::cpus::Cpus;
 use crate::machine::chain::history::Histories;
@@ -61,6 +61,15 @@ impl<'a> Known<'a> {
             self.looks.connections_about(tids, port, at_ns).map(|look| self.served_by_itself(look));
         let first = looks.next()??;
         looks.all(|there| there.is_some()).then_some(first)
+    }
+
+    /// Whether what was seen is a lock on a file that processes of the target had, and nobody else.
+    pub(super) fn is_held_by_target(&self, seen: Option<u32>) -> bool {
+        let ours = |holder: &OtherProcess| self.has_process(holder.tgid);
+        match seen.and_then(|number| self.looks.object(number)) {
+            Some(ObjectSeen::FileLock { holders, .. }) => !holders.is_empty() && holders.iter().all(ours),
+            _ => false,
+        }
     }
 
     /// Whether a look at a thread of a process saw it wait for what only that process itself can end. A pipe

@@ -93,6 +93,12 @@ impl<'a> Follower<'a> {
                 let reason = (kind == LeafKind::NotFollowed).then_some(NotFollowed::NotSeen);
                 let leaf = Leaf { reason, ..self.of(part.segment, kind) };
                 let (leaf, note) = self.named(leaf, tgid, (part, sleep), look);
+                // Looks nearby say who holds such a lock, not which thread of our own did at this moment.
+                let waits_for_lock = leaf.kind == LeafKind::FileLock && phase == Phase::FileWait;
+                if waits_for_lock && self.known.is_held_by_target(note.seen) {
+                    let hops = hops.with(Phase::FileWait).unwrap_or(hops);
+                    return self.not_followed(NotFollowed::Holder, ns, hops);
+                }
                 self.noted(leaf, ns, hops, note);
             }
         }
