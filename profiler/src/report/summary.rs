@@ -45,12 +45,20 @@ pub(crate) fn capacity_ns(snapshot: &Snapshot) -> u64 {
     snapshot.window.length_ns().saturating_mul(u64::from(snapshot.slots.count()))
 }
 
+/// Whether it is known who waits for a slot: which thread takes a request, and the accept queue.
+pub(crate) fn is_line_measured(snapshot: &Snapshot) -> bool {
+    let is_missing = |(phase, _): &(Phase, String)| *phase == Phase::AcceptQueue;
+    // Light mode needs a kernel that shows who waits there, though it has no phase for it.
+    snapshot.slots.not_measured.is_none()
+        && (snapshot.attached.is_light() || !snapshot.coverage.not_measured.iter().any(is_missing))
+}
+
 /// Slots that are wanted as the window ends, by those that there are: those busy, and one for each request in
 /// line; `None`: there is no number of slots.
 pub(crate) fn demand_ratio(snapshot: &Snapshot) -> Option<f64> {
     let slots = &snapshot.slots;
     let wanted = u64::from(slots.busy_at_end).saturating_add(snapshot.requests.open.in_line.count);
-    let is_known = slots.not_measured.is_none() && slots.are_counted();
+    let is_known = is_line_measured(snapshot) && slots.are_counted();
     ratio(wanted, u64::from(slots.count())).filter(|_| is_known)
 }
 

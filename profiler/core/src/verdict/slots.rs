@@ -21,7 +21,7 @@ closed_list! {
     pub enum MoreSlotsHelp {
         Yes = "yes": "Requests wait for a free slot, and each more would wait for itself.",
         No = "no": "Hardly any request waits for a slot, or more of them would only wait as well.",
-        Unknown = "unknown": "Requests wait, and it was not measured whether more slots would.",
+        Unknown = "unknown": "It was not measured whether more slots would help.",
     }
 }
 
@@ -32,6 +32,10 @@ const LEAST_HELD: f64 = 0.5;
 pub(super) fn more_help(basis: &Basis<'_>, verdict: &Verdict) -> MoreSlotsHelp {
     let (slots, chains) = (&basis.snapshot.slots, &basis.snapshot.chains);
     let waited = ratio(waited_ns(basis.phases()), basis.phases().total_ns());
+    // Light mode needs a kernel that shows who waits there, though it has no phase for it.
+    if !basis.snapshot.attached.is_light() && basis.not_measured(Phase::AcceptQueue).is_some() {
+        return MoreSlotsHelp::Unknown;
+    }
     if slots.are_counted() && waited < basis.thresholds.waited_for_others_min_ratio || is_cpu_full(basis) {
         return MoreSlotsHelp::No;
     }
@@ -59,9 +63,14 @@ pub(super) fn would_move_the_wait(basis: &Basis<'_>) -> bool {
     // Another process has a GIL and a loop of its own.
     let is_of_process =
         |row: &&LeafTime| row.hops.iter().any(|hop| matches!(hop, Phase::GilWait | Phase::LoopWait));
-    let sum = |sum: u64, row: &LeafTime| sum.saturating_add(row.held_ns);
-    let at_one = rows().filter(has_slot).filter(|row| row.is_serial() && !is_of_process(row)).fold(0, sum);
-    ratio(at_one, rows().filter(has_slot).fold(0, sum)) >= basis.thresholds.named_min_ratio
+    let held_ns = |rows: &mut dyn Iterator<Item = &LeafTime>| {
+        rows.fold(0_u64, |sum, row| sum.saturating_add(row.held_ns))
+    };
+    // One object: a lock on a file, or a lock by the line at which it is waited for.
+    let object = |row: &LeafTime| (row.leaf.kind, row.leaf.object, row.waited_at);
+    let serial = || rows().filter(has_slot).filter(|row| row.is_serial() && !is_of_process(row));
+    let at_one = serial().map(|one| held_ns(&mut serial().filter(|row| object(row) == object(one)))).max();
+    ratio(at_one.unwrap_or(0), held_ns(&mut rows().filter(has_slot))) >= basis.thresholds.named_min_ratio
 }
 
 /// Advice to have more of them.

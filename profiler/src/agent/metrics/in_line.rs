@@ -16,8 +16,7 @@ use crate::report::summary;
 /// Who waits for a slot now, who is served, and whether more slots would help.
 pub(super) fn encode(out: &mut Out<'_, '_>, view: &View) -> fmt::Result {
     let (open, slots) = (&view.snapshot.requests.open, &view.snapshot.slots);
-    // Where it is not known which thread takes a request, nor is whether one has.
-    if slots.not_measured.is_some() {
+    if !summary::is_line_measured(&view.snapshot) {
         return Ok(());
     }
     out.gauge("slots_busy", "Slots that are busy now", None, f64::from(slots.busy_at_end))?;

@@ -16,7 +16,7 @@ view! {
         let requests = &snapshot.requests;
         let all = requests.completed.saturating_add(requests.open.count);
         let not_exact = requests.inferred_framing.saturating_add(requests.not_http);
-        let line = snapshot.slots.not_measured.is_none().then_some(requests.open.in_line);
+        let line = summary::is_line_measured(snapshot).then_some(requests.open.in_line);
         let rate = summary::per_second(requests.completed, snapshot.window.length_ns());
         let unmeasured = Unmeasured::of_snapshot(snapshot);
         let mut by_status: Vec<StatusCount> = requests
@@ -32,7 +32,7 @@ view! {
         open: u64 = requests.open.count,
         /// For how long the longest of these had been open, in ns; null: there is none.
         open_longest_ns: Option<u64> = (requests.open.count > 0).then_some(requests.open.longest_ns),
-        /// Those of them that nobody served yet; null: slots were not measured.
+        /// Those of them that nobody served yet; null: not measured.
         in_line: Option<u64> = line.map(|line| line.count),
         /// For how long the first of those had waited, in ns; null: there is none, or not known.
         in_line_longest_ns: Option<u64> = line.filter(|line| line.count > 0).map(|line| line.longest_ns),
