@@ -19,6 +19,8 @@ const REPLACED: &str = "workers-replaced";
 const WARMING_UP: u32 = 1;
 /// Windows that are tried, until one was asked the same as the one before the change.
 const TRIES: u32 = 5;
+/// Workers that are replaced again within so many windows are recycled.
+const RECYCLED_WITHIN: u32 = 20;
 /// Settings that are named.
 const NAMED: usize = 3;
 
@@ -94,6 +96,8 @@ struct Pending {
 pub struct Changes {
     before: Option<Side>,
     pending: Option<Pending>,
+    /// Windows since all workers were replaced; `None`: they were not.
+    since_replaced: Option<u32>,
 }
 
 impl Changes {
@@ -109,9 +113,13 @@ impl Changes {
         }
         let is_replaced = |finding: &Finding| finding.id == REPLACED && finding.answer == Answer::Present;
         if findings.iter().any(is_replaced) {
-            self.happened(Event::Replaced, 0);
+            // A server that recycles its workers does so again and again: that is no change.
+            if self.since_replaced.replace(0).is_none_or(|windows| windows >= RECYCLED_WITHIN) {
+                self.happened(Event::Replaced, 0);
+            }
             return None;
         }
+        self.since_replaced = self.since_replaced.map(|windows| windows.saturating_add(1));
         if let Some(pending) = self.pending.as_mut().filter(|pending| pending.left_out > 0) {
             pending.left_out -= 1;
             return None;
@@ -147,8 +155,10 @@ fn what(event: Event, difference: &Difference) -> String {
     let settings: Vec<String> = named
         .map(|setting| format!("{} {} → {}", setting.name, value(&setting.a), value(&setting.b)))
         .collect();
+    let more = difference.settings.len().saturating_sub(NAMED);
+    let and_more = if more > 0 { format!(" and {more} more") } else { String::new() };
     match event {
-        _ if !settings.is_empty() => settings.join(", "),
+        _ if !settings.is_empty() => settings.join(", ") + &and_more,
         Event::Restarted => "restarted".to_owned(),
         Event::Replaced => "all workers replaced".to_owned(),
     }
@@ -167,7 +177,7 @@ fn became(outcome: Outcome, difference: &Difference) -> String {
         }
         Outcome::Better => "better",
         Outcome::Worse => "worse",
-        Outcome::NoBetter => "no better",
+        Outcome::NoBetter => "no better that could be shown",
     };
     let mean = &difference.total_ns;
     let mut parts = vec![format!("{head}: {} → {} on average", duration(mean.a), duration(mean.b))];
