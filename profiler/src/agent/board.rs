@@ -260,7 +260,7 @@ impl Board {
             (_, Status::Watching) => state.attaches = state.attaches.saturating_add(1),
             (Status::Watching, _) => {
                 state.losses_of_target = state.losses_of_target.saturating_add(1);
-                (known.target, known.current) = (None, None);
+                (known.target, known.current, known.held) = (None, None, None);
                 state.modes = Modes::default();
             }
             _ => {}

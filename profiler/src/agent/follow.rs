@@ -27,7 +27,7 @@ use crate::fact::memory::resident_bytes;
 use crate::fact::process::is_running;
 use crate::fact::{FactError, Proc, Tree, Watched};
 use crate::otlp::exporter::Exporter;
-use crate::recording::Keep;
+use crate::recording::{Keep, KeptCopy};
 use crate::report::escape::{Charset, line};
 use crate::session::SessionError;
 use crate::session::attached::{Session, Tick, Watch};
@@ -103,6 +103,8 @@ pub struct Follow<'a> {
     pub keep: Option<Keep>,
     /// Who asks for what is kept.
     pub kept_asks: mpsc::Receiver<KeptAsk>,
+    /// What was kept of the last target as it ended.
+    pub last_kept: Option<KeptCopy>,
     /// Windows that are compared where the server changes.
     pub changes: RefCell<Changes>,
     /// Who serves, until a signal comes. It ends before the programs are detached: that may leave a process
@@ -242,12 +244,13 @@ impl Follow<'_> {
                 // There is nothing to see; whoever asked notices.
                 Some(question) = self.questions.recv() => drop(question),
                 Some(ask) = self.asks.recv() => refuse(ask, Refusal::NotWatching),
-                Some(ask) = self.kept_asks.recv() => drop(ask.send(None)),
+                Some(ask) = self.kept_asks.recv() => answer(ask, || self.last_kept.clone()),
             }
         }
     }
 
     async fn watch(&mut self, mut session: Session<Scribe>, chosen: Chosen, signals: &mut Signals) -> End {
+        self.last_kept = None;
         self.board.set_status(Status::Watching);
         self.board.set_light(chosen.full.is_some());
         let mut rolls = interval_at(Instant::now() + self.window, self.window);
@@ -286,8 +289,7 @@ impl Follow<'_> {
                 _ = rolls.tick() => self.roll(&mut session),
                 Some(question) = self.questions.recv(), if asked.len() < MAX_ASKED => asked.push(question),
                 Some(ask) = self.asks.recv() => self.asked(ask, chosen),
-                // Whoever asked may have given up.
-                Some(ask) = self.kept_asks.recv() => drop(ask.send(session.kept())),
+                Some(ask) = self.kept_asks.recv() => answer(ask, || session.kept()),
                 () = self.full.next() => {}
                 () = signals.any() => break (End::Over, EndReason::Interrupted),
             }
@@ -297,6 +299,8 @@ impl Follow<'_> {
         {
             server.stop();
         }
+        // What happened before the target ended can still be had.
+        self.last_kept = session.kept();
         let outcome = session.finish(reason);
         for window in outcome.windows {
             self.end_window(window, Courier::window);
@@ -345,6 +349,13 @@ fn again<'a>(
         let (server, named_pid) = find().ok()?;
         let watched = with_front_end(server).ok()?;
         Some(Watch { watched, named_pid, attach, own: own.to_vec(), record: None, keep: None })
+    }
+}
+
+fn answer(ask: KeptAsk, kept: impl FnOnce() -> Option<KeptCopy>) {
+    if !ask.is_closed() {
+        // Whoever asked may have given up meanwhile.
+        let _ = ask.send(kept());
     }
 }
 

@@ -15,7 +15,8 @@ pub struct Kept {
     /// Keep the last so much time in memory, as a recording: GET /recording.wtrace
     ///
     /// So what happened before somebody looked can still be traced in full detail. It is bounded by
-    /// --keep-memory too: /metrics says how much time that holds. Nothing is written to a disk.
+    /// --keep-memory too: /metrics says how much time that holds. Nothing is written to a disk. Whoever may
+    /// ask for reports can have it, with whole paths and arguments of processes.
     #[arg(long, value_name = "TIME", value_parser = keep)]
     pub keep: Option<Duration>,
     /// What --keep may take in memory: a number with kB, MB, GB

@@ -83,6 +83,7 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
             questions,
             keep: options.kept.wanted(),
             kept_asks,
+            last_kept: None,
             changes: RefCell::default(),
             server: Some(server),
         };

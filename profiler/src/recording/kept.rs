@@ -11,8 +11,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use profiler_core::fact::{Counters, EndReason, Fact, FactRecord};
+use profiler_common::record::connection::{ConnectionRecord, SEEDED};
+use profiler_common::record::{KIND_CONNECTION, RecordHeader};
+use profiler_core::fact::asleep::{AsleepSeen, Patrol};
+use profiler_core::fact::{Counters, DescriptorClass, EndReason, Fact, FactRecord};
 use profiler_core::stream::Item;
+use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::read::Recording;
 use super::write::{RecordError, Recorder, Storage};
@@ -21,6 +25,12 @@ use super::write::{RecordError, Recorder, Storage};
 const MARKS: u32 = 4;
 /// Facts of what was learned once that are remembered: names of frames and places, for most.
 const MAX_LEARNED: usize = 65_536;
+/// Places in Python that are remembered: as many as a replay does.
+const MAX_PLACES: u32 = 8_192;
+/// Connections that are remembered.
+const MAX_CONNECTIONS: usize = 65_536;
+/// So far from one another marks are at least: reading what is true then takes some milliseconds.
+const LEAST_DISTANCE_NS: u64 = 1_000_000_000;
 /// What errors name: nobody sees it, as memory takes everything.
 const NOWHERE: &str = "memory";
 
@@ -51,7 +61,11 @@ impl Memory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn copy(&self) -> Vec<u8> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -92,23 +106,45 @@ pub struct Mark {
 /// The stream from one mark to the next.
 #[derive(Debug)]
 struct Segment {
-    mark: Arc<Mark>,
+    mark: Mark,
+    /// Records of the connections that were open at the mark, as if they had been found then.
+    connections: Vec<Vec<u8>>,
+    /// Looks at threads that still slept then.
+    looks: Vec<Fact>,
     bytes: Memory,
-    /// `None`: it has ended.
+    /// `None`: it has ended, and its bytes are in `ended`.
     recorder: Option<Recorder<Memory>>,
+    ended: Arc<Vec<u8>>,
 }
 
 impl Segment {
     fn after(mark: Mark) -> Result<Self, RecordError> {
         let bytes = Memory::default();
         let recorder = Recorder::on(bytes.clone(), Path::new(NOWHERE), env!("CARGO_PKG_VERSION"))?;
-        Ok(Self { mark: Arc::new(mark), bytes, recorder: Some(recorder) })
+        let (connections, looks, ended) = <_>::default();
+        Ok(Self { mark, connections, looks, bytes, recorder: Some(recorder), ended })
     }
 
     /// Bytes, those of the frame that is being gathered included.
     fn length(&self) -> usize {
         let pending = self.recorder.as_ref().map_or(0, Recorder::pending_bytes);
-        self.bytes.length().saturating_add(pending)
+        self.bytes.length().saturating_add(pending).saturating_add(self.ended.len())
+    }
+
+    fn end(&mut self) {
+        if let Some(recorder) = self.recorder.take() {
+            // Memory takes everything.
+            let _ = recorder.finish();
+            self.ended = Arc::new(self.bytes.take());
+        }
+    }
+
+    /// What it holds so far.
+    fn held(&mut self) -> Arc<Vec<u8>> {
+        let Some(recorder) = &mut self.recorder else { return Arc::clone(&self.ended) };
+        // Memory takes everything.
+        let _ = recorder.flush();
+        Arc::new(self.bytes.copy())
     }
 }
 
@@ -118,42 +154,100 @@ pub struct Kept {
     keep: Keep,
     segments: VecDeque<Segment>,
     /// What was learned once and is not said again, by what it is about.
-    learned: BTreeMap<(u8, u64, u64, u64), Fact>,
+    learned: BTreeMap<About, Fact>,
+    /// Records of connections, by process and descriptor: of those that are open, and some that were.
+    connections: BTreeMap<(u32, i32), ConnectionRecord>,
 }
+
+/// What a fact is about.
+type About = (u8, u64, u64, u64);
 
 impl Kept {
     /// Nothing yet.
     pub const fn new(keep: Keep) -> Self {
-        Self { keep, segments: VecDeque::new(), learned: BTreeMap::new() }
+        Self { keep, segments: VecDeque::new(), learned: BTreeMap::new(), connections: BTreeMap::new() }
+    }
+
+    fn length_ns(&self) -> u64 {
+        u64::try_from(self.keep.length.as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Whether a mark is due at this moment.
     pub fn is_due(&self, now_ns: u64) -> bool {
         let Some(last) = self.segments.back() else { return true };
-        let every_ns = u64::try_from(self.keep.length.as_nanos()).unwrap_or(u64::MAX) / u64::from(MARKS);
-        let is_full = last.length() >= self.keep.budget_bytes / MARKS as usize;
-        is_full || now_ns.saturating_sub(last.mark.time_ns) >= every_ns
+        let since_ns = now_ns.saturating_sub(last.mark.time_ns);
+        // Frames that are not written yet count from the next mark on.
+        let is_full = last.bytes.length() >= self.keep.budget_bytes / MARKS as usize;
+        since_ns >= self.length_ns() / u64::from(MARKS) || is_full && since_ns >= LEAST_DISTANCE_NS
     }
 
-    /// What comes from here on is after this mark.
+    /// What comes from here on is after this mark. What else was true then comes with
+    /// [`Self::also_at_mark`].
     pub fn mark(&mut self, mark: Mark) {
         let now_ns = mark.time_ns;
-        if let Some(recorder) = self.segments.back_mut().and_then(|last| last.recorder.take()) {
-            // Memory takes everything.
-            let _ = recorder.finish();
+        if let Some(last) = self.segments.back_mut() {
+            last.end();
         }
         self.segments.extend(Segment::after(mark).ok());
-        let length_ns = u64::try_from(self.keep.length.as_nanos()).unwrap_or(u64::MAX);
+        // A segment more comes before the next mark.
+        let budget_bytes = self.keep.budget_bytes / MARKS as usize * (MARKS as usize - 1);
         while self.segments.get(1).is_some_and(|second| {
             // Without the first there is enough, or there is too much.
-            now_ns.saturating_sub(second.mark.time_ns) >= length_ns || self.bytes() > self.keep.budget_bytes
+            now_ns.saturating_sub(second.mark.time_ns) >= self.length_ns() || self.bytes() > budget_bytes
         }) {
             self.segments.pop_front();
         }
     }
 
+    /// What was true at the last mark, read a moment later. What was learned of processes that are gone is
+    /// forgotten.
+    pub fn also_at_mark(&mut self, facts: Vec<Fact>) {
+        let Some(last) = self.segments.back_mut() else { return };
+        last.mark.facts.extend(facts);
+        let facts = &last.mark.facts;
+        let lives =
+            |tgid: u32| facts.iter().any(|fact| matches!(fact, Fact::ProcessSeen(seen) if seen.tgid == tgid));
+        let newest_place = self.learned.values().filter_map(place).max().unwrap_or(0);
+        self.learned.retain(|_, fact| match fact {
+            Fact::InterpreterSeen(seen) => lives(seen.tgid),
+            Fact::ThreadNumbers(seen) => lives(seen.tgid),
+            Fact::FrameSeen(seen) => lives(seen.tgid),
+            Fact::OpenFiles(seen) => lives(seen.tgid),
+            Fact::PlaceSeen(seen) => seen.number.saturating_add(MAX_PLACES) > newest_place,
+            Fact::AsleepSeen(seen) => is_still_asleep(seen, facts),
+            _ => true,
+        });
+        let at_mark_alone = self.learned.iter().filter(|(about, _)| about.0 >= OF_A_MOMENT);
+        let (looks, state): (Vec<Fact>, Vec<Fact>) =
+            at_mark_alone.map(|(_, fact)| fact.clone()).partition(|fact| matches!(fact, Fact::AsleepSeen(_)));
+        let mark_ns = last.mark.time_ns;
+        let is_before = |fact: &Fact| matches!(fact, Fact::AsleepSeen(seen) if seen.since_ns <= mark_ns);
+        last.looks = looks.into_iter().filter(is_before).collect();
+        let is_open = |tgid: u32, fd: i32| {
+            let is_it = |fact: &Fact| match fact {
+                Fact::DescriptorSeen(seen) => {
+                    (seen.tgid, seen.fd) == (tgid, fd) && seen.class == DescriptorClass::Client
+                }
+                _ => false,
+            };
+            facts.iter().any(is_it)
+        };
+        self.connections.retain(|(tgid, fd), record| record.header.time_ns >= mark_ns || is_open(*tgid, *fd));
+        let open = self.connections.values().filter(|record| record.header.time_ns < mark_ns);
+        last.connections = open.map(|record| found_at(*record, mark_ns).as_bytes().to_vec()).collect();
+        last.mark.facts.extend(state);
+    }
+
     /// One raw kernel record, redacted already.
     pub fn kernel(&mut self, record: &[u8]) {
+        if let Ok((connection, _)) = ConnectionRecord::read_from_prefix(record)
+            && connection.header.kind == KIND_CONNECTION
+        {
+            let of = (connection.header.tgid, connection.fd);
+            if self.connections.len() < MAX_CONNECTIONS || self.connections.contains_key(&of) {
+                self.connections.insert(of, connection);
+            }
+        }
         if let Some(recorder) = self.segments.back_mut().and_then(|last| last.recorder.as_mut()) {
             // One that is too large alone is left out.
             let _ = recorder.record_kernel(record);
@@ -162,10 +256,10 @@ impl Kept {
 
     /// One fact.
     pub fn fact(&mut self, record: &FactRecord) {
-        if let Some(key) = learned(&record.fact)
-            && (self.learned.len() < MAX_LEARNED || self.learned.contains_key(&key))
+        if let Some(about) = about(&record.fact)
+            && (self.learned.len() < MAX_LEARNED || self.learned.contains_key(&about))
         {
-            self.learned.insert(key, record.fact.clone());
+            self.learned.insert(about, record.fact.clone());
         }
         if let Some(recorder) = self.segments.back_mut().and_then(|last| last.recorder.as_mut())
             && !is_of_windows(&record.fact)
@@ -182,14 +276,18 @@ impl Kept {
 
     /// A copy, with what is open at `end_ns`; `None`: there is nothing yet.
     pub fn copy(&mut self, end_ns: u64, closing: Vec<Fact>) -> Option<KeptCopy> {
-        let last = self.segments.back_mut()?;
-        if let Some(recorder) = &mut last.recorder {
-            // Memory takes everything.
-            let _ = recorder.flush();
-        }
-        let mark = Arc::clone(&self.segments.front()?.mark);
-        let segments = self.segments.iter().map(|segment| segment.bytes.bytes()).collect();
-        Some(KeptCopy { mark, learned: self.learned.values().cloned().collect(), segments, end_ns, closing })
+        let first = self.segments.front()?;
+        let (mark, connections, looks) = (first.mark.clone(), first.connections.clone(), first.looks.clone());
+        let names = self.learned.iter().filter(|(about, _)| about.0 < OF_A_MOMENT);
+        Some(KeptCopy {
+            mark,
+            connections,
+            looks,
+            learned: names.map(|(_, fact)| fact.clone()).collect(),
+            segments: self.segments.iter_mut().map(Segment::held).collect(),
+            end_ns,
+            closing,
+        })
     }
 
     fn bytes(&self) -> usize {
@@ -198,11 +296,13 @@ impl Kept {
 }
 
 /// Everything of which a recording can be made, apart from the session that goes on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct KeptCopy {
-    mark: Arc<Mark>,
+    mark: Mark,
+    connections: Vec<Vec<u8>>,
+    looks: Vec<Fact>,
     learned: Vec<Fact>,
-    segments: Vec<Vec<u8>>,
+    segments: Vec<Arc<Vec<u8>>>,
     end_ns: u64,
     closing: Vec<Fact>,
 }
@@ -215,14 +315,22 @@ impl KeptCopy {
     pub fn write(self) -> Result<Vec<u8>, RecordError> {
         let bytes = Memory::default();
         let mut recorder = Recorder::on(bytes.clone(), Path::new(NOWHERE), env!("CARGO_PKG_VERSION"))?;
-        let start_ns = self.mark.time_ns;
-        let (looks, learned): (Vec<Fact>, Vec<Fact>) =
-            self.learned.into_iter().partition(|fact| matches!(fact, Fact::AsleepSeen(_)));
-        let mut start: Vec<Fact> = self.mark.facts.iter().cloned().chain(learned).collect();
+        let (start_ns, end_ns) = (self.mark.time_ns, self.end_ns);
+        let base = Base::of(&self.mark);
+        let mut start: Vec<Fact> = self.mark.facts.into_iter().chain(self.learned).collect();
         start.sort_by_key(place_in_stream);
-        let still = looks.into_iter().filter(|look| is_still_asleep(look, &self.mark.facts));
-        for fact in start.into_iter().chain([Fact::WindowStarted]).chain(still) {
-            recorder.record_fact(&FactRecord { time_ns: start_ns, fact })?;
+        let record = |recorder: &mut Recorder<Memory>, time_ns, mut fact| {
+            base.rebase(&mut fact);
+            recorder.record_fact(&FactRecord { time_ns, fact })
+        };
+        for fact in start {
+            record(&mut recorder, start_ns, fact)?;
+        }
+        for connection in &self.connections {
+            recorder.record_kernel(connection)?;
+        }
+        for fact in [Fact::WindowStarted].into_iter().chain(self.looks) {
+            record(&mut recorder, start_ns, fact)?;
         }
         for segment in &self.segments {
             // What was written a moment ago can be read.
@@ -231,21 +339,37 @@ impl KeptCopy {
             };
             while let Some(item) = recording.next_item() {
                 match item {
-                    Item::Kernel(record) => recorder.record_kernel(record)?,
-                    Item::Fact(record) => {
-                        let mut record = *record;
-                        self.mark.counters.rebase(&mut record.fact);
-                        recorder.record_fact(&record)?;
-                    }
+                    // What ended later is no part of it.
+                    Item::Kernel(bytes) if ended_at(bytes).is_some_and(|time_ns| time_ns > end_ns) => {}
+                    Item::Kernel(bytes) => recorder.record_kernel(bytes)?,
+                    Item::Fact(fact) if fact.time_ns > end_ns => {}
+                    Item::Fact(fact) => record(&mut recorder, fact.time_ns, fact.fact)?,
                 }
             }
         }
-        for mut fact in self.closing.into_iter().chain([Fact::WindowEnded { reason: EndReason::StillOpen }]) {
-            self.mark.counters.rebase(&mut fact);
-            recorder.record_fact(&FactRecord { time_ns: self.end_ns, fact })?;
+        for fact in self.closing.into_iter().chain([Fact::WindowEnded { reason: EndReason::StillOpen }]) {
+            record(&mut recorder, end_ns, fact)?;
         }
         recorder.finish()?;
-        Ok(bytes.bytes())
+        Ok(bytes.take())
+    }
+}
+
+/// When what a record tells ended; `None`: it is too short to be one.
+fn ended_at(record: &[u8]) -> Option<u64> {
+    RecordHeader::read_from_prefix(record).ok().map(|(header, _)| header.time_ns)
+}
+
+/// A connection as if it had been found open at this moment.
+const fn found_at(record: ConnectionRecord, time_ns: u64) -> ConnectionRecord {
+    let header = RecordHeader { time_ns, ..record.header };
+    ConnectionRecord { header, listener_fd: -1, origin: SEEDED, ..record }
+}
+
+const fn place(fact: &Fact) -> Option<u32> {
+    match fact {
+        Fact::PlaceSeen(seen) => Some(seen.number),
+        _ => None,
     }
 }
 
@@ -256,41 +380,67 @@ fn place_in_stream(fact: &Fact) -> u8 {
         Fact::SessionStarted(_) => 0,
         Fact::Attached(_) => 1,
         Fact::OpenSlice(_) => 4,
-        learned_once if learned(learned_once).is_some() => 3,
+        learned if about(learned).is_some() => 3,
         _ => 2,
     }
 }
 
-/// Counters that begin at a mark.
-trait Rebase {
-    fn rebase(&self, fact: &mut Fact);
+/// What counted on before a mark.
+struct Base {
+    counters: Counters,
+    patrol: Patrol,
+    gil: (u64, u64),
 }
 
-impl Rebase for Counters {
+impl Base {
+    fn of(mark: &Mark) -> Self {
+        let mut base = Self { counters: mark.counters.clone(), patrol: Patrol::default(), gil: (0, 0) };
+        for fact in &mark.facts {
+            match fact {
+                Fact::Patrol(patrol) => base.patrol = *patrol,
+                Fact::GilMethod(method) => base.gil = (method.probe_hits, method.attempts),
+                _ => {}
+            }
+        }
+        base
+    }
+
+    /// The same fact, with counts that begin at the mark.
     fn rebase(&self, fact: &mut Fact) {
-        if let Fact::Counters(counters) = fact {
-            *counters = counters.since(self);
+        match fact {
+            Fact::Counters(counters) => *counters = counters.since(&self.counters),
+            Fact::Patrol(patrol) => *patrol = patrol.since(&self.patrol),
+            Fact::GilMethod(method) => {
+                method.probe_hits = method.probe_hits.saturating_sub(self.gil.0);
+                method.attempts = method.attempts.saturating_sub(self.gil.1);
+            }
+            _ => {}
         }
     }
 }
 
-/// What a fact is about that is said once and stays true; `None`: it is of a moment, or is read again at each
-/// mark.
-fn learned(fact: &Fact) -> Option<(u8, u64, u64, u64)> {
+/// From this kind on a fact is of a moment: that at a mark counts, and not the newest.
+const OF_A_MOMENT: u8 = 8;
+
+/// What a fact is about that is said once and stays true, or is said again when it changes; `None`: it is
+/// read again at each mark, or told of one event.
+fn about(fact: &Fact) -> Option<About> {
     match fact {
         Fact::InterpreterSeen(seen) => Some((0, seen.tgid.into(), 0, 0)),
         Fact::ThreadNumbers(seen) => Some((1, seen.tgid.into(), 0, 0)),
         Fact::FrameSeen(seen) => Some((2, seen.tgid.into(), seen.code, seen.instruction)),
-        Fact::GilMethod(_) => Some((3, 0, 0, 0)),
         Fact::OwnCode(own) => {
             let mut hasher = DefaultHasher::new();
             own.hash(&mut hasher);
-            Some((4, hasher.finish(), 0, 0))
+            Some((3, hasher.finish(), 0, 0))
         }
-        Fact::PlaceSeen(seen) => Some((5, seen.number.into(), 0, 0)),
-        Fact::Container(_) => Some((6, 0, 0, 0)),
-        Fact::ForeignHolders(_) => Some((7, 0, 0, 0)),
-        Fact::AsleepSeen(seen) => Some((8, seen.tid.into(), 0, 0)),
+        Fact::PlaceSeen(seen) => Some((4, seen.number.into(), 0, 0)),
+        Fact::Container(_) => Some((5, 0, 0, 0)),
+        Fact::GilMethod(_) => Some((OF_A_MOMENT, 0, 0, 0)),
+        Fact::ForeignHolders(_) => Some((OF_A_MOMENT + 1, 0, 0, 0)),
+        Fact::AsleepSeen(seen) => Some((OF_A_MOMENT + 2, seen.tid.into(), 0, 0)),
+        Fact::Patrol(_) => Some((OF_A_MOMENT + 3, 0, 0, 0)),
+        Fact::OpenFiles(seen) => Some((OF_A_MOMENT + 4, seen.tgid.into(), 0, 0)),
         _ => None,
     }
 }
@@ -311,12 +461,11 @@ const fn is_of_windows(fact: &Fact) -> bool {
 }
 
 /// Whether a thread that was looked at was still in that sleep at a mark.
-fn is_still_asleep(look: &Fact, at_mark: &[Fact]) -> bool {
-    let Fact::AsleepSeen(seen) = look else { return false };
+fn is_still_asleep(look: &AsleepSeen, at_mark: &[Fact]) -> bool {
     at_mark.iter().any(|fact| match fact {
-        Fact::OpenSlice(open) if open.tid == seen.tid => {
+        Fact::OpenSlice(open) if (open.tgid, open.tid) == (look.tgid, look.tid) => {
             let since_ns = if open.system_call.is_some() { open.enter_ns } else { open.gap_start_ns };
-            since_ns <= seen.since_ns
+            since_ns <= look.since_ns
         }
         _ => false,
     })

@@ -51,6 +51,8 @@ fn assert_holds(report: &Value, sent: &Sent) -> anyhow::Result<()> {
     let most = ended_within(start_ns - EDGE_NS, end_ns + EDGE_NS);
     ensure!(least > 0 && (least..=most).contains(&completed), "{completed}, sent {least} to {most}");
     ensure!(report.pointer("/losses/is_complete") == Some(&Value::Bool(true)), "{:?}", report.get("losses"));
+    let impossible = report.pointer("/losses/impossible").and_then(Value::as_array);
+    ensure!(impossible.is_none_or(Vec::is_empty), "{impossible:?}");
     let broken = report.pointer("/losses/conservation/broken").and_then(Value::as_array);
     ensure!(broken.is_none_or(Vec::is_empty), "{broken:?}");
     Ok(())
@@ -61,11 +63,15 @@ fn keeps(mode: &str) -> anyhow::Result<()> {
     let agent = Agent::watching(&port(server.address()), &[mode, "--window", "4s", "--keep", "10s"])?;
     let options =
         ["--seconds", "18", "--clients", "3", "--keep-alive", "4", "--routes", "/,/cpu/2,/sleep/10"];
+    // One that was there before the recording begins, and stays.
+    let lasting = ["--seconds", "18", "--clients", "1", "--keep-alive", "1000000", "--think-ms", "20"];
+    let lasting = Load::start(server.address(), &[&lasting[..], &["--first-id", "7000001"]].concat())?;
     let load = Load::start(server.address(), &options)?;
     std::thread::sleep(Duration::from_secs(16));
     let samples = agent.metrics()?;
     let report = recorded(&agent)?;
-    let sent = load.finish()?;
+    let mut sent = load.finish()?;
+    sent.requests.extend(lasting.finish()?.requests);
 
     let seconds = (number(&report, "/window/end_ns")? - number(&report, "/window/start_ns")?) as f64 / 1e9;
     ensure!(seconds >= KEPT_SECONDS && seconds < KEPT_SECONDS + 2.0 * MARK_SECONDS, "{mode}: {seconds} s");

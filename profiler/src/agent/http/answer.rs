@@ -55,6 +55,8 @@ pub struct Answers {
     /// Who has what is kept in memory.
     kept: Option<mpsc::Sender<KeptAsk>>,
     began: Instant,
+    /// Held while a recording is made; when the last was.
+    recording: Mutex<Option<Instant>>,
     /// Held while somebody asks for a look: the others wait for the same one.
     looking: Mutex<()>,
     metrics: Mutex<Option<(Instant, Bytes, Bytes)>>,
@@ -110,6 +112,7 @@ impl Answers {
             full: None,
             kept: None,
             began: Instant::now(),
+            recording: Mutex::new(None),
             looking: Mutex::new(()),
             metrics: Mutex::new(None),
             written: Mutex::new([const { None }; 6]),
@@ -195,7 +198,7 @@ impl Answers {
                 Some("window=full") => self.full_report(Form::FullPage).await,
                 _ => self.page().await,
             },
-            "/recording.wtrace" => self.recording().await,
+            "/recording.wtrace" => self.recording(*request.method() == Method::HEAD).await,
             "/change.json" => match self.board.last_change() {
                 Some((_, change)) => serialized(change.as_ref()),
                 None => say(StatusCode::NOT_FOUND, "no change of the server was compared yet"),
@@ -347,18 +350,36 @@ impl Answers {
         reply(kind, bytes)
     }
 
-    /// What is kept in memory, as a recording.
-    async fn recording(&self) -> Reply {
+    /// What is kept in memory, as a recording: one at a time, and one a second at most.
+    async fn recording(&self, is_head: bool) -> Reply {
         const NOTHING: &str =
-            "nothing is kept in memory; serve --keep 60s does that, while the server is watched";
+            "nothing is kept in memory; serve --keep 60s does that, once the server is watched";
+        const BUSY: &str = "the agent is busy, ask again in a moment";
+        if is_head {
+            return reply(BINARY, Bytes::new());
+        }
+        let mut made = self.recording.lock().await;
+        if let Some(made) = *made {
+            tokio::time::sleep(FRESH_FOR.saturating_sub(made.elapsed())).await;
+        }
         let (ask, answered) = oneshot::channel();
         let sent = self.kept.as_ref().is_some_and(|kept| kept.try_send(ask).is_ok());
         let copy = match timeout(LOOK_WITHIN, answered).await {
             Ok(Ok(Some(copy))) if sent => copy,
-            _ => return say(StatusCode::SERVICE_UNAVAILABLE, NOTHING),
+            Ok(Ok(None)) => return say(StatusCode::SERVICE_UNAVAILABLE, NOTHING),
+            _ => return say(StatusCode::SERVICE_UNAVAILABLE, BUSY),
         };
-        // It takes as long as reading it does: others are answered meanwhile.
-        match tokio::task::spawn_blocking(|| copy.write()).await {
+        // It takes as long as reading it does. Others are answered meanwhile, and nobody waits for it at the
+        // end of the agent.
+        let (done, written) = oneshot::channel();
+        let writer = std::thread::Builder::new().name("recording".to_owned());
+        let started = writer.spawn(move || drop(done.send(copy.write())));
+        let outcome = match started {
+            Ok(_) => written.await,
+            Err(_) => return say(StatusCode::SERVICE_UNAVAILABLE, BUSY),
+        };
+        *made = Some(Instant::now());
+        match outcome {
             Ok(Ok(bytes)) => reply(BINARY, Bytes::from(bytes)),
             _ => say(StatusCode::INTERNAL_SERVER_ERROR, "the recording could not be written"),
         }

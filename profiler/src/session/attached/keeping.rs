@@ -12,12 +12,33 @@ use crate::session::observer::Observer;
 use crate::source::live::clock::monotonic_ns;
 
 impl<O: Observer> Session<O> {
+    /// Records are taken between the readings: they are long where there are many processes.
     pub(super) fn mark_if_due(&mut self) {
-        if self.feed.kept().is_some_and(|kept| kept.is_due(monotonic_ns())) {
-            let mark = self.mark();
-            if let Some(kept) = self.feed.kept_mut() {
-                kept.mark(mark);
-            }
+        if !self.feed.kept().is_some_and(|kept| kept.is_due(monotonic_ns())) {
+            return;
+        }
+        let counters = self.counters_caught_up();
+        let time_ns = monotonic_ns();
+        let mut facts: Vec<Fact> =
+            self.source.open_slices(time_ns).into_iter().map(Fact::OpenSlice).collect();
+        facts.push(Fact::ListenerCounts(self.source.listener_counts()));
+        facts.push(Fact::QueueCounts(self.source.queue_counts()));
+        facts.push(self.gather.locks.method(&self.source));
+        if let Some(kept) = self.feed.kept_mut() {
+            kept.mark(Mark { time_ns, counters, facts });
+        }
+        self.drain();
+        let mut also =
+            vec![Fact::SessionStarted(self.started.clone()), Fact::Attached(self.gather.attached.clone())];
+        also.extend(self.gather.cgroups());
+        also.extend(Gather::machine());
+        also.extend(self.queues.all(&self.gather.proc));
+        for tgid in self.gather.known.clone() {
+            also.extend(self.gather.facts_of(&[tgid]));
+            self.drain();
+        }
+        if let Some(kept) = self.feed.kept_mut() {
+            kept.also_at_mark(also);
         }
     }
 
@@ -36,23 +57,9 @@ impl<O: Observer> Session<O> {
         self.drain();
         // Totals of threads, and our own cost, are of a window that began at another moment.
         let is_of_this = |fact: &Fact| !matches!(fact, Fact::ThreadTotals(_) | Fact::Overhead(_));
-        let closing = self.closing_facts(closing, counters).into_iter().filter(is_of_this).collect();
+        let method = self.gather.locks.method(&self.source);
+        let closing = self.closing_facts(closing, counters).into_iter().chain([method]).filter(is_of_this);
+        let closing = closing.collect();
         self.feed.kept_mut().and_then(|kept| kept.copy(end_ns, closing))
-    }
-
-    /// What a stream that began now would begin with.
-    fn mark(&mut self) -> Mark {
-        let mut facts = vec![Fact::SessionStarted(self.started.clone())];
-        facts.push(Fact::Attached(self.gather.attached.clone()));
-        facts.extend(self.gather.facts_of(&self.gather.known.clone()));
-        facts.extend(self.gather.cgroups());
-        facts.extend(Gather::machine());
-        facts.extend(self.queues.all(&self.gather.proc));
-        let counters = self.counters_caught_up();
-        let time_ns = monotonic_ns();
-        facts.extend(self.source.open_slices(time_ns).into_iter().map(Fact::OpenSlice));
-        facts.push(Fact::ListenerCounts(self.source.listener_counts()));
-        facts.push(Fact::QueueCounts(self.source.queue_counts()));
-        Mark { time_ns, counters, facts }
     }
 }
