@@ -12,7 +12,6 @@ use crate::bounded::BoundedMap;
 use crate::event::{CpuStint, CpuTaken, Tid};
 use crate::fact::machine::MachineCpu;
 use crate::machine::chain::history::{Histories, SegmentPart};
-use crate::machine::chain::segment::Did;
 use crate::machine::chain::split::split;
 use crate::machine::chain::steal::Steal;
 use crate::machine::time::capacity::Span;
@@ -254,7 +253,7 @@ fn of_ours(
     found: &mut FxHashMap<Occupant, u64>,
 ) {
     let Some(history) = histories.get(tid) else { return };
-    let known = history.within(from_ns, until_ns).filter(|part| part.segment.did != Did::Unseen);
+    let known = history.within(from_ns, until_ns).filter(|part| !part.segment.did.is_unseen());
     let request_of = |part: SegmentPart<'_>| (history.request_of(part.segment), part.length_ns());
     let parts: Vec<(u64, u64)> = known.map(request_of).collect();
     let known_ns: u64 = parts.iter().map(|(_, ns)| ns).sum();
@@ -268,7 +267,7 @@ fn of_ours(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::chain::segment::Segment;
+    use crate::machine::chain::segment::{Did, Segment};
     use crate::phase::Phase;
 
     const MS: u64 = 1_000_000;

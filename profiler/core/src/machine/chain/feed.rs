@@ -166,7 +166,8 @@ impl HistoryEntry<'_> {
         let fault = (fault, piece.fault_ns.saturating_sub(held_ns - of_decided_ns));
         let asleep = (sleep(piece.blocked, seen), decided_ns - of_decided_ns);
         let held = (seen.stood_still(held_phase), held_ns);
-        let undecided = (Did::Unseen, piece.undecided_ns);
+        let undecided_in = if is_call && !seen.is_idle { Did::AsleepOrReady } else { Did::Unseen };
+        let undecided = (undecided_in, piece.undecided_ns);
         let queued = Did::Queued((start_ns, end_ns));
         // A call sleeps first, then waits for a CPU, then runs. A thread that is still in one ran before it
         // slept, and in a gap that is most likely, unless a look saw since when it slept.
@@ -280,6 +281,7 @@ mod tests {
                 Did::Slept(sleep) if sleep.phase == Phase::FaultWait => "fault",
                 Did::Slept(_) => "slept",
                 Did::Short(_) => "short",
+                Did::AsleepOrReady => "asleep or ready",
                 Did::Unseen => "unseen",
             };
             (what, part.from_ns / MS, part.until_ns / MS)
@@ -303,7 +305,7 @@ mod tests {
         let call = [
             ("fault", 0, 4),
             ("slept", 4, 9),
-            ("unseen", 9, 10),
+            ("asleep or ready", 9, 10),
             ("queued", 10, 13),
             ("in a call", 13, 15),
             ("unseen", 15, 17),

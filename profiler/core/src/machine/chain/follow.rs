@@ -328,7 +328,7 @@ impl<'a> Follower<'a> {
             Did::Ran(phase) => self.leaf(self.of(segment, ran(phase)), ns, hops),
             Did::InKernel { .. } => self.leaf(self.of(segment, LeafKind::Computing), ns, hops),
             Did::Queued(span) => self.queued(tid, (segment, span), ns, hops),
-            Did::Unseen => self.not_followed(NotFollowed::NotSeen, ns, hops),
+            Did::AsleepOrReady | Did::Unseen => self.not_followed(NotFollowed::NotSeen, ns, hops),
             Did::Short(short) => self.short(segment, &short, ns, hops),
             Did::Slept(sleep) => self.sleep((tgid, tid), (part, sleep), ns, hops),
         }

@@ -130,7 +130,7 @@ impl History {
     /// Whether a sleep in this call since before the trace is all that is known of it.
     pub(super) fn has_only_slept(&self, in_call: i32) -> bool {
         let is_that = |did: Did| matches!(did, Did::Slept(SegmentSleep { system_call, since_before: true, .. }) if system_call == in_call);
-        let mut known = self.segments.iter().filter(|segment| segment.did != Did::Unseen).peekable();
+        let mut known = self.segments.iter().filter(|segment| !segment.did.is_unseen()).peekable();
         known.peek().is_some() && known.all(|segment| is_that(segment.did))
     }
 
@@ -170,7 +170,7 @@ impl History {
             |segment: &Segment| matches!(segment.did, Did::Short(short) if short.idle_ns > 0);
         let mut since_ns = None;
         for segment in self.segments.iter().rev().take_while(|one| one.request == 0 && !one.is_idle()) {
-            if segment.did != Did::Unseen && segment.is_busy() {
+            if !segment.did.is_unseen() && segment.is_busy() {
                 since_ns = Some(segment.start_ns);
             }
             if may_have_waited(segment) {

@@ -38,7 +38,7 @@ impl ChainStep {
             Did::Slept(sleep) => sleep.phase,
             Did::Queued(_) => Phase::RunQueue,
             Did::Short(_) | Did::InKernel { .. } => Phase::Cpu,
-            Did::Unseen => Phase::Unexplained,
+            Did::AsleepOrReady | Did::Unseen => Phase::Unexplained,
         };
         let Segment { start_ns, end_ns, request, .. } = *segment;
         Self { tgid, tid, request, phase, start_ns, end_ns, place: None }

@@ -38,11 +38,18 @@ pub(in crate::machine) enum Did {
     Slept(SegmentSleep),
     /// Several things, each shorter than [`LONG_NS`].
     Short(Short),
+    /// It slept, or waited for a CPU, in a call that is no wait for work: which of both was not seen.
+    AsleepOrReady,
     /// Not known.
     Unseen,
 }
 
 impl Did {
+    /// Whether it is not known what the thread did.
+    pub(in crate::machine) const fn is_unseen(&self) -> bool {
+        matches!(self, Self::AsleepOrReady | Self::Unseen)
+    }
+
     /// Both, one after the other, as one; `None`: they differ.
     pub(super) fn with(self, next: &Self) -> Option<Self> {
         match (self, *next) {

@@ -347,6 +347,8 @@ mod tests {
         assert_eq!(asked(&[(3, 20, RAN), (3, 30, Did::Unseen), (3, 50, RAN)]), several(&[3]));
         assert_eq!(asked_with_holes(&[900, 900]), CouldRelease::One(3), "too short to wait for work");
         assert_eq!(asked_with_holes(&[900; 3]), several(&[3]), "too often");
+        let in_a_call = [(3, 20, RAN), (3, 30, Did::AsleepOrReady), (3, 50, RAN)];
+        assert_eq!(asked(&in_a_call), CouldRelease::One(3), "in a call that is no wait for work");
         assert_eq!(asked(&[(3, 20, RAN)]), several(&[3]), "it is silent");
         assert_eq!(asked(&[(3, 48, RAN)]), CouldRelease::One(3), "for a moment");
         assert_eq!(asked_since(3, 12), CouldRelease::One(3), "but for a moment");

@@ -296,7 +296,7 @@ impl<'a> Follower<'a> {
             Did::Short(short) => short.ran_ns > short.gil_ns,
             // It may have computed; in the kernel hardly with the lock, but that is not known.
             Did::Unseen | Did::InKernel { .. } => true,
-            Did::Queued(_) | Did::Slept(_) => false,
+            Did::Queued(_) | Did::Slept(_) | Did::AsleepOrReady => false,
         };
         let found = blockers(self.known.histories, &others, interval, computed);
         self.is_incomplete |= found.is_incomplete;

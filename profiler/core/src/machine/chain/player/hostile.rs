@@ -79,6 +79,7 @@ impl Hostile {
             0 => Did::Ran(self.phase()),
             8 => Did::InKernel { system_call: 1, object: Object::Descriptor { fd: 5 } },
             1 => Did::Queued((0, u64::MAX)),
+            2 if self.random.percent(50) => Did::AsleepOrReady,
             2 => Did::Unseen,
             _ => Did::Slept(SegmentSleep {
                 phase,
