@@ -134,8 +134,9 @@ pub(crate) fn exhausted() -> (Snapshot, Vec<Finding>) {
     snapshot.requests.open = profiler_core::model::lasting::Open {
         count: 3,
         longest_ns: 9 * SECOND,
-        in_line: profiler_core::model::lasting::InLine { count: 1, longest_ns: 2 * SECOND },
+        in_line: profiler_core::model::lasting::InLine { count: 1, longest_ns: 2 * SECOND, maybe_taken: 0 },
         served_longest_ns: 9 * SECOND,
+        in_slots: 2,
         phases: Phases::default(),
     };
     snapshot.dropped = dropped();

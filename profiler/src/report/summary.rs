@@ -53,11 +53,16 @@ pub(crate) fn is_line_measured(snapshot: &Snapshot) -> bool {
         && (snapshot.attached.is_light() || !snapshot.coverage.not_measured.iter().any(is_missing))
 }
 
+/// Requests that wait for a slot as the window ends.
+pub(crate) fn in_line(snapshot: &Snapshot) -> u64 {
+    snapshot.requests.open.in_line_beside(snapshot.slots.busy_at_end)
+}
+
 /// Slots that are wanted as the window ends, by those that there are: those busy, and one for each request in
 /// line; `None`: there is no number of slots.
 pub(crate) fn demand_ratio(snapshot: &Snapshot) -> Option<f64> {
     let slots = &snapshot.slots;
-    let wanted = u64::from(slots.busy_at_end).saturating_add(snapshot.requests.open.in_line.count);
+    let wanted = u64::from(slots.busy_at_end).saturating_add(in_line(snapshot));
     let is_known = is_line_measured(snapshot) && slots.are_counted();
     ratio(wanted, u64::from(slots.count())).filter(|_| is_known)
 }

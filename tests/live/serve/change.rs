@@ -58,6 +58,7 @@ fn change(workers: [&str; 2], every_ms: [&str; 2]) -> anyhow::Result<(Value, f64
 }
 
 #[test]
+#[ignore = "make live: takes half a minute"]
 fn more_workers_that_helped_are_said_to_have() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _others = shared()?;
@@ -69,6 +70,7 @@ fn more_workers_that_helped_are_said_to_have() -> anyhow::Result<()> {
 }
 
 #[test]
+#[ignore = "make live: takes half a minute"]
 fn change_under_another_load_is_not_compared() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _others = shared()?;

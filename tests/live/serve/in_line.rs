@@ -72,6 +72,7 @@ fn fills_and_empties(address: &Address, mode: &str) -> anyhow::Result<()> {
 }
 
 #[test]
+#[ignore = "make live: requests are stuck for seconds"]
 fn stuck_workers_and_who_waits_for_one_are_counted_while_nothing_ends() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _others = shared()?;
@@ -80,6 +81,7 @@ fn stuck_workers_and_who_waits_for_one_are_counted_while_nothing_ends() -> anyho
 }
 
 #[test]
+#[ignore = "make live: requests are stuck for seconds"]
 fn stuck_threads_and_who_waits_for_one_are_counted_while_nothing_ends() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _others = shared()?;
@@ -88,6 +90,7 @@ fn stuck_threads_and_who_waits_for_one_are_counted_while_nothing_ends() -> anyho
 }
 
 #[test]
+#[ignore = "make live: requests are stuck for seconds"]
 fn requests_that_another_thread_has_read_wait_for_one_that_serves() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _others = shared()?;

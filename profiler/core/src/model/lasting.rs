@@ -60,6 +60,8 @@ pub struct Open {
     pub in_line: InLine,
     /// For how long the longest of the others had been open.
     pub served_longest_ns: u64,
+    /// Those of the others that are known to have a slot.
+    pub in_slots: u64,
     /// Where their time went so far.
     pub phases: Phases,
 }
@@ -71,19 +73,65 @@ pub struct InLine {
     pub count: u64,
     /// For how long the first of them had waited.
     pub longest_ns: u64,
+    /// Those of them that another thread has read: a slot may have taken one without a trace of that yet.
+    pub maybe_taken: u64,
+}
+
+/// Whether somebody serves an open request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Somebody does; `in_slot`: and has a slot.
+    Served {
+        /// In a slot.
+        in_slot: bool,
+    },
+    /// Nobody does, as far as is known. `is_read`: another thread has read it.
+    InLine {
+        /// Read.
+        is_read: bool,
+    },
 }
 
 impl Open {
-    /// One more, open for so long. `is_in_line`: nobody serves it yet.
-    pub fn add(&mut self, total_ns: u64, phases: &Phases, is_in_line: bool) {
+    /// One more, open for so long.
+    pub fn add(&mut self, total_ns: u64, phases: &Phases, standing: Standing) {
         self.count = self.count.saturating_add(1);
         self.longest_ns = self.longest_ns.max(total_ns);
         self.phases.add_all(phases);
-        if is_in_line {
-            self.in_line.count = self.in_line.count.saturating_add(1);
-            self.in_line.longest_ns = self.in_line.longest_ns.max(total_ns);
-        } else {
-            self.served_longest_ns = self.served_longest_ns.max(total_ns);
+        match standing {
+            Standing::InLine { is_read } => {
+                self.in_line.count = self.in_line.count.saturating_add(1);
+                self.in_line.longest_ns = self.in_line.longest_ns.max(total_ns);
+                self.in_line.maybe_taken = self.in_line.maybe_taken.saturating_add(u64::from(is_read));
+            }
+            Standing::Served { in_slot } => {
+                self.served_longest_ns = self.served_longest_ns.max(total_ns);
+                self.in_slots = self.in_slots.saturating_add(u64::from(in_slot));
+            }
         }
+    }
+
+    /// How many wait for a slot, if so many are busy: one that is busy without a request that is known to be
+    /// in it has one of those that may be taken.
+    pub fn in_line_beside(&self, busy: u32) -> u64 {
+        let unaccounted = u64::from(busy).saturating_sub(self.in_slots);
+        self.in_line.count.saturating_sub(self.in_line.maybe_taken.min(unaccounted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_that_is_busy_without_a_known_request_has_one_that_may_be_taken() {
+        let mut open = Open::default();
+        let in_line = Standing::InLine { is_read: true };
+        for standing in [Standing::Served { in_slot: true }, in_line, in_line, in_line] {
+            open.add(10, &Phases::default(), standing);
+        }
+        assert_eq!((open.in_line_beside(1), open.in_line_beside(2), open.in_line_beside(9)), (3, 2, 0));
+        open.add(10, &Phases::default(), Standing::InLine { is_read: false });
+        assert_eq!(open.in_line_beside(9), 1, "nobody has read it");
     }
 }

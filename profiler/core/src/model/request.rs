@@ -6,7 +6,7 @@
 use crate::event::Tid;
 use crate::model::gil::Holder;
 use crate::model::gil_waits::GilWaits;
-use crate::model::lasting::Became;
+use crate::model::lasting::{Became, Standing};
 use crate::model::request_start::RequestStart;
 use crate::model::round_trips::RoundTrips;
 use crate::model::trace_context::TraceContext;
@@ -170,11 +170,16 @@ impl Request {
         self.http.became.filter(|_| self.seen.lasts)
     }
 
-    /// Whether nobody serves it yet: none has read it, who has read it did nothing else for it, or it waits
-    /// for a thread of a pool, and none has taken it.
-    pub fn is_in_line(&self) -> bool {
+    /// Whether somebody serves it. Nobody does if none has read it, if who has read it did nothing else for
+    /// it, or if it waits for a thread of a pool, and none is known to have taken it.
+    pub fn standing(&self) -> Standing {
         let is_waiting = || self.phases.served_ns() == 0 || self.phases.get(Phase::PoolWait) > 0;
-        self.slot.is_none() && (self.tid == 0 || is_waiting())
+        match self.slot {
+            Some(_) => Standing::Served { in_slot: true },
+            None if self.tid == 0 => Standing::InLine { is_read: false },
+            None if is_waiting() => Standing::InLine { is_read: true },
+            None => Standing::Served { in_slot: false },
+        }
     }
 
     /// From the exit of the read that completed the head to the exit of the last write.

@@ -21,7 +21,8 @@ pub(super) fn encode(out: &mut Out<'_, '_>, view: &View) -> fmt::Result {
     }
     out.gauge("slots_busy", "Slots that are busy now", None, f64::from(slots.busy_at_end))?;
     let help = "Requests that nobody serves yet, those in accept queues included";
-    out.gauge("requests_in_line", help, None, open.in_line.count as f64)?;
+    let in_line = summary::in_line(&view.snapshot);
+    out.gauge("requests_in_line", help, None, in_line as f64)?;
     let seconds = |ns: u64| ns as f64 / 1e9;
     let unit = || Some(Suffix::Seconds);
     let help = "For how long the first request in line has waited; 0: there is none";

@@ -16,7 +16,8 @@ view! {
         let requests = &snapshot.requests;
         let all = requests.completed.saturating_add(requests.open.count);
         let not_exact = requests.inferred_framing.saturating_add(requests.not_http);
-        let line = summary::is_line_measured(snapshot).then_some(requests.open.in_line);
+        let is_line_measured = summary::is_line_measured(snapshot);
+        let in_line = summary::in_line(snapshot);
         let rate = summary::per_second(requests.completed, snapshot.window.length_ns());
         let unmeasured = Unmeasured::of_snapshot(snapshot);
         let mut by_status: Vec<StatusCount> = requests
@@ -33,12 +34,13 @@ view! {
         /// For how long the longest of these had been open, in ns; null: there is none.
         open_longest_ns: Option<u64> = (requests.open.count > 0).then_some(requests.open.longest_ns),
         /// Those of them that nobody served yet; null: not measured.
-        in_line: Option<u64> = line.map(|line| line.count),
+        in_line: Option<u64> = is_line_measured.then_some(in_line),
         /// For how long the first of those had waited, in ns; null: there is none, or not known.
-        in_line_longest_ns: Option<u64> = line.filter(|line| line.count > 0).map(|line| line.longest_ns),
+        in_line_longest_ns: Option<u64> =
+            (is_line_measured && in_line > 0).then_some(requests.open.in_line.longest_ns),
         /// For how long the longest of those that were served had been open, in ns; null: as above.
         served_longest_ns: Option<u64> =
-            line.filter(|line| requests.open.count > line.count).map(|_| requests.open.served_longest_ns),
+            (is_line_measured && requests.open.served_longest_ns > 0).then_some(requests.open.served_longest_ns),
         /// Of all: those whose beginning was not seen.
         truncated: u64 = requests.truncated,
         /// Requests by how their limits were found.

@@ -65,7 +65,7 @@ impl Endpoints {
         self.shape.clear();
         write_path_shape(&request.http.path, &mut self.shape);
         let place = self.place(&request.http.method, request.http.status);
-        self.of(place).open.add(request.total_ns(), &request.phases, request.is_in_line());
+        self.of(place).open.add(request.total_ns(), &request.phases, request.standing());
     }
 
     /// Where the endpoint of requests with the last path stands; `None`: there is no room for it.

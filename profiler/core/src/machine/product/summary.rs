@@ -86,7 +86,7 @@ impl Summary {
         sums.bytes_in = sums.bytes_in.saturating_add(request.http.bytes_in);
         sums.bytes_out = sums.bytes_out.saturating_add(request.http.bytes_out);
         if request.seen.open {
-            sums.open.add(request.total_ns(), &request.phases, request.is_in_line());
+            sums.open.add(request.total_ns(), &request.phases, request.standing());
             self.endpoints.add_open(request);
         } else {
             sums.completed += 1;
