@@ -417,6 +417,12 @@ pub struct OpenSlice {
 }
 
 impl OpenSlice {
+    /// Since when the thread has been in this call, or out of any.
+    pub const fn since_ns(&self) -> u64 {
+        // The entry of a call that was open at attach is not known: it is 0.
+        if self.system_call.is_some() { self.enter_ns } else { self.gap_start_ns }
+    }
+
     /// As it stood at `at_ns`. A thread's live record is read a moment later, and the thread runs on
     /// meanwhile. What it did after `at_ns` is taken off; a call that it entered after that has not
     /// begun.

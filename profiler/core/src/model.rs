@@ -127,6 +127,15 @@ pub struct Snapshot {
     pub coverage: Coverage,
 }
 
+impl Snapshot {
+    /// Whether it is seen who waits in accept queues. Light mode needs a kernel that shows it, though it has
+    /// no phase for it.
+    pub fn shows_accept_queues(&self) -> bool {
+        let is_missing = self.coverage.not_measured.iter().any(|(phase, _)| *phase == Phase::AcceptQueue);
+        self.attached.is_light() || !is_missing
+    }
+}
+
 /// The stretch of time the report speaks of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Window {

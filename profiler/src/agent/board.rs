@@ -148,8 +148,8 @@ pub struct Known {
 pub struct Changed {
     /// How many, by the name of what became of them.
     pub by_outcome: BTreeMap<&'static str, u64>,
-    /// The last, and when it was known.
-    pub last: Option<(Instant, Arc<Change>)>,
+    /// The last.
+    pub last: Option<Arc<Change>>,
 }
 
 /// The board.
@@ -222,8 +222,8 @@ impl Board {
         (inner.known.state.clone(), inner.known.full.clone())
     }
 
-    /// The last change of the server of which it is known what became of it, and since when.
-    pub fn last_change(&self) -> Option<(Instant, Arc<Change>)> {
+    /// The last change of the server of which it is known what became of it.
+    pub fn last_change(&self) -> Option<Arc<Change>> {
         self.lock().known.changed.last.clone()
     }
 
@@ -352,7 +352,7 @@ impl Board {
         let changed = &mut self.lock().known.changed;
         let count = changed.by_outcome.entry(change.outcome).or_default();
         *count = count.saturating_add(1);
-        changed.last = Some((Instant::now(), Arc::new(change)));
+        changed.last = Some(Arc::new(change));
     }
 
     /// The window of the full trace beside light mode has ended.

@@ -101,12 +101,7 @@ impl Metrics {
     fn modes(&self, out: &mut Out<'_, '_>) -> fmt::Result {
         let Known { state, full, .. } = &self.known;
         let help = "Programs are attached in this mode; both at once: a full trace beside light mode";
-        out.family("mode", help, None, MetricType::Gauge, |metric| {
-            for (mode, is_on) in [("light", state.modes.light), ("full", state.modes.full)] {
-                metric.encode_family(&[("mode", mode)])?.encode_gauge(&u32::from(is_on))?;
-            }
-            Ok(())
-        })?;
+        out.flags(("mode", help), "mode", [("light", state.modes.light), ("full", state.modes.full)])?;
         out.family(
             "full_traces",
             "Full traces begun beside light mode",
@@ -362,15 +357,9 @@ fn answers(
     view: &View,
     is: fn(&Answer) -> bool,
 ) -> fmt::Result {
-    out.family(name, help, None, MetricType::Gauge, |metric| {
-        for rule in RULES {
-            let found = view.findings.iter().find(|finding| finding.id == rule.id);
-            let value = u8::from(found.is_some_and(|finding| is(&finding.answer)));
-            let labels: Labels<'_> = &[("finding", rule.id)];
-            metric.encode_family(&labels)?.encode_gauge(&u32::from(value))?;
-        }
-        Ok(())
-    })
+    let found = |id| view.findings.iter().find(|finding| finding.id == id);
+    let values = RULES.iter().map(|rule| (rule.id, found(rule.id).is_some_and(|one| is(&one.answer))));
+    out.flags((name, help), "finding", values)
 }
 
 /// Where families are written to.
@@ -386,6 +375,21 @@ impl Out<'_, '_> {
         write: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result,
     ) -> fmt::Result {
         write(&mut self.0.encode_descriptor(name, help, unit.as_ref(), kind)?)
+    }
+
+    /// Gauges of 1 or 0, a series for each value of a label: so an alert can count on every one.
+    fn flags<'v>(
+        &mut self,
+        (name, help): (&str, &str),
+        label: &str,
+        values: impl IntoIterator<Item = (&'v str, bool)>,
+    ) -> fmt::Result {
+        self.family(name, help, None, MetricType::Gauge, |metric| {
+            for (value, is_it) in values {
+                metric.encode_family(&[(label, value)])?.encode_gauge(&u32::from(is_it))?;
+            }
+            Ok(())
+        })
     }
 
     fn gauge(&mut self, name: &str, help: &str, unit: Option<Suffix>, value: f64) -> fmt::Result {

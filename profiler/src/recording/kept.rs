@@ -16,6 +16,7 @@ use profiler_common::record::{KIND_CONNECTION, RecordHeader};
 use profiler_core::fact::asleep::{AsleepSeen, Patrol};
 use profiler_core::fact::{Counters, DescriptorClass, EndReason, Fact, FactRecord};
 use profiler_core::stream::Item;
+use rustc_hash::{FxHashMap, FxHashSet};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::read::Recording;
@@ -204,9 +205,22 @@ impl Kept {
     pub fn also_at_mark(&mut self, facts: Vec<Fact>) {
         let Some(last) = self.segments.back_mut() else { return };
         last.mark.facts.extend(facts);
-        let facts = &last.mark.facts;
-        let lives =
-            |tgid: u32| facts.iter().any(|fact| matches!(fact, Fact::ProcessSeen(seen) if seen.tgid == tgid));
+        let (mut living, mut open, mut since) =
+            (FxHashSet::default(), FxHashSet::default(), FxHashMap::default());
+        for fact in &last.mark.facts {
+            match fact {
+                Fact::ProcessSeen(seen) => drop(living.insert(seen.tgid)),
+                Fact::DescriptorSeen(seen) if seen.class == DescriptorClass::Client => {
+                    open.insert((seen.tgid, seen.fd));
+                }
+                Fact::OpenSlice(slice) => drop(since.insert((slice.tgid, slice.tid), slice.since_ns())),
+                _ => {}
+            }
+        }
+        let lives = |tgid: u32| living.contains(&tgid);
+        let is_still_asleep = |look: &AsleepSeen| {
+            since.get(&(look.tgid, look.tid)).is_some_and(|since_ns| *since_ns <= look.since_ns)
+        };
         let newest_place = self.learned.values().filter_map(place).max().unwrap_or(0);
         self.learned.retain(|_, fact| match fact {
             Fact::InterpreterSeen(seen) => lives(seen.tgid),
@@ -214,7 +228,7 @@ impl Kept {
             Fact::FrameSeen(seen) => lives(seen.tgid),
             Fact::OpenFiles(seen) => lives(seen.tgid),
             Fact::PlaceSeen(seen) => seen.number.saturating_add(MAX_PLACES) > newest_place,
-            Fact::AsleepSeen(seen) => is_still_asleep(seen, facts),
+            Fact::AsleepSeen(seen) => is_still_asleep(seen),
             _ => true,
         });
         let at_mark_alone = self.learned.iter().filter(|(about, _)| about.0 >= OF_A_MOMENT);
@@ -223,18 +237,9 @@ impl Kept {
         let mark_ns = last.mark.time_ns;
         let is_before = |fact: &Fact| matches!(fact, Fact::AsleepSeen(seen) if seen.since_ns <= mark_ns);
         last.looks = looks.into_iter().filter(is_before).collect();
-        let is_open = |tgid: u32, fd: i32| {
-            let is_it = |fact: &Fact| match fact {
-                Fact::DescriptorSeen(seen) => {
-                    (seen.tgid, seen.fd) == (tgid, fd) && seen.class == DescriptorClass::Client
-                }
-                _ => false,
-            };
-            facts.iter().any(is_it)
-        };
-        self.connections.retain(|(tgid, fd), record| record.header.time_ns >= mark_ns || is_open(*tgid, *fd));
-        let open = self.connections.values().filter(|record| record.header.time_ns < mark_ns);
-        last.connections = open.map(|record| found_at(*record, mark_ns).as_bytes().to_vec()).collect();
+        self.connections.retain(|of, record| record.header.time_ns >= mark_ns || open.contains(of));
+        let before = self.connections.values().filter(|record| record.header.time_ns < mark_ns);
+        last.connections = before.map(|record| found_at(*record, mark_ns).as_bytes().to_vec()).collect();
         last.mark.facts.extend(state);
     }
 
@@ -458,17 +463,6 @@ const fn is_of_windows(fact: &Fact) -> bool {
             | Fact::ProcessMemory(_)
             | Fact::WaitingConnections(_)
     )
-}
-
-/// Whether a thread that was looked at was still in that sleep at a mark.
-fn is_still_asleep(look: &AsleepSeen, at_mark: &[Fact]) -> bool {
-    at_mark.iter().any(|fact| match fact {
-        Fact::OpenSlice(open) if (open.tgid, open.tid) == (look.tgid, look.tid) => {
-            let since_ns = if open.system_call.is_some() { open.enter_ns } else { open.gap_start_ns };
-            since_ns <= look.since_ns
-        }
-        _ => false,
-    })
 }
 
 #[cfg(test)]

@@ -47,10 +47,7 @@ pub(crate) fn capacity_ns(snapshot: &Snapshot) -> u64 {
 
 /// Whether it is known who waits for a slot: which thread takes a request, and the accept queue.
 pub(crate) fn is_line_measured(snapshot: &Snapshot) -> bool {
-    let is_missing = |(phase, _): &(Phase, String)| *phase == Phase::AcceptQueue;
-    // Light mode needs a kernel that shows who waits there, though it has no phase for it.
-    snapshot.slots.not_measured.is_none()
-        && (snapshot.attached.is_light() || !snapshot.coverage.not_measured.iter().any(is_missing))
+    snapshot.slots.not_measured.is_none() && snapshot.shows_accept_queues()
 }
 
 /// Requests that wait for a slot as the window ends.

@@ -40,7 +40,12 @@ fn free_port() -> anyhow::Result<u16> {
 
 /// A gunicorn on a given port, ready.
 fn gunicorn_on(port: u16) -> anyhow::Result<Child> {
-    let child = start_gunicorn_on(port)?;
+    gunicorn_with(port, "1")
+}
+
+/// The same with so many workers.
+fn gunicorn_with(port: u16, workers: &str) -> anyhow::Result<Child> {
+    let child = start_gunicorn_with(port, workers)?;
     until("gunicorn to answer", Duration::from_secs(20), || Ok(ask(port, "/").ok()))?;
     Ok(child)
 }

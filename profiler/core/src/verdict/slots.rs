@@ -32,8 +32,7 @@ const LEAST_HELD: f64 = 0.5;
 pub(super) fn more_help(basis: &Basis<'_>, verdict: &Verdict) -> MoreSlotsHelp {
     let (slots, chains) = (&basis.snapshot.slots, &basis.snapshot.chains);
     let waited = ratio(waited_ns(basis.phases()), basis.phases().total_ns());
-    // Light mode needs a kernel that shows who waits there, though it has no phase for it.
-    if !basis.snapshot.attached.is_light() && basis.not_measured(Phase::AcceptQueue).is_some() {
+    if !basis.snapshot.shows_accept_queues() {
         return MoreSlotsHelp::Unknown;
     }
     if slots.are_counted() && waited < basis.thresholds.waited_for_others_min_ratio || is_cpu_full(basis) {

@@ -200,7 +200,7 @@ impl Answers {
             },
             "/recording.wtrace" => self.recording(*request.method() == Method::HEAD).await,
             "/change.json" => match self.board.last_change() {
-                Some((_, change)) => serialized(change.as_ref()),
+                Some(change) => serialized(change.as_ref()),
                 None => say(StatusCode::NOT_FOUND, "no change of the server was compared yet"),
             },
             "/healthz" => self.health(),
@@ -408,7 +408,7 @@ impl Answers {
             running_seconds: self.began.elapsed().as_secs(),
             windows: state.windows,
             target_losses: state.losses_of_target,
-            change: self.board.last_change().map(|(_, change)| change.sentence.clone()),
+            change: self.board.last_change().map(|change| change.sentence.clone()),
         };
         serialized(&health)
     }

@@ -6,10 +6,9 @@
 use std::fmt;
 
 use profiler_core::verdict::MoreSlotsHelp;
-use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit as Suffix;
 
-use super::{Labels, Out};
+use super::Out;
 use crate::agent::board::View;
 use crate::report::summary;
 
@@ -34,12 +33,6 @@ pub(super) fn encode(out: &mut Out<'_, '_>, view: &View) -> fmt::Result {
         out.gauge("slot_demand_ratio", help, None, demand)?;
     }
     let help = "Whether more workers or threads would help those that wait, by the open window";
-    out.family("more_slots_help", help, None, MetricType::Gauge, |metric| {
-        for answer in MoreSlotsHelp::ALL {
-            let labels: Labels<'_> = &[("answer", answer.name())];
-            let is_it = view.verdict.more_slots_help == answer;
-            metric.encode_family(&labels)?.encode_gauge(&u32::from(is_it))?;
-        }
-        Ok(())
-    })
+    let is = |answer: MoreSlotsHelp| (answer.name(), view.verdict.more_slots_help == answer);
+    out.flags(("more_slots_help", help), "answer", MoreSlotsHelp::ALL.map(is))
 }

@@ -7,28 +7,16 @@ use std::fmt;
 
 use profiler_core::model::chain::LeafKind;
 use profiler_core::verdict::Pattern;
-use prometheus_client::metrics::MetricType;
 
-use super::{Labels, Out};
+use super::Out;
 use crate::agent::board::View;
 
 pub(super) fn encode(out: &mut Out<'_, '_>, view: &View) -> fmt::Result {
+    let verdict = &view.verdict;
     let help = "The verdict on the last whole window has this pattern";
-    out.family("verdict", help, None, MetricType::Gauge, |metric| {
-        for pattern in Pattern::ALL {
-            let labels: Labels<'_> = &[("pattern", pattern.name())];
-            let is_it = view.verdict.pattern == pattern;
-            metric.encode_family(&labels)?.encode_gauge(&u32::from(is_it))?;
-        }
-        Ok(())
-    })?;
+    let has = |pattern: Pattern| (pattern.name(), verdict.pattern == pattern);
+    out.flags(("verdict", help), "pattern", Pattern::ALL.map(has))?;
     let help = "The verdict on the last whole window names a cause of this kind";
-    out.family("verdict_cause", help, None, MetricType::Gauge, |metric| {
-        for kind in LeafKind::ALL {
-            let labels: Labels<'_> = &[("kind", kind.name())];
-            let is_it = view.verdict.causes.iter().any(|cause| cause.kind == kind);
-            metric.encode_family(&labels)?.encode_gauge(&u32::from(is_it))?;
-        }
-        Ok(())
-    })
+    let names = |kind: LeafKind| (kind.name(), verdict.causes.iter().any(|cause| cause.kind == kind));
+    out.flags(("verdict_cause", help), "kind", LeafKind::ALL.map(names))
 }

@@ -33,10 +33,7 @@ impl ThreadGlance {
     /// A thread's live record at `at_ns`.
     pub fn live(open: &OpenSlice, scheduled: Scheduled, at_ns: u64) -> Self {
         let slice = slice_of(open, at_ns);
-        let in_call = open.system_call.is_some();
-        // The entry of a call that was open at attach is not known: it is 0.
-        let since_ns = if in_call { open.enter_ns } else { open.gap_start_ns };
-        Self { slice, in_call, scheduled, since_ns }
+        Self { slice, in_call: open.system_call.is_some(), scheduled, since_ns: open.since_ns() }
     }
 }
 
