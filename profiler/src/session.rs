@@ -15,6 +15,7 @@ mod patrol;
 pub mod progress;
 mod queues;
 pub mod replay;
+pub mod shared;
 mod short_turns;
 pub mod signals;
 mod tls;

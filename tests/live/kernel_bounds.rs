@@ -8,6 +8,7 @@ use profiler_common::loss::{RING_FULL_SLICE, THREAD_TABLE_FULL};
 use profiler_common::system_call::ACCEPT4;
 use wsgi_trace::attach::Settings;
 use wsgi_trace::source::live::clock::monotonic_ns;
+use wsgi_trace::source::live::every;
 use wsgi_trace_test_support::child::until;
 use wsgi_trace_test_support::gate::shared;
 use wsgi_trace_test_support::kernel_trace::KernelTrace;
@@ -26,7 +27,7 @@ fn overfull_ring_is_counted_to_the_record() -> anyhow::Result<()> {
     // Nobody writes any more once all threads are back in accept.
     let everyone = trace.source.followed_threads();
     let open = until("the server's rest", Duration::from_secs(10), || {
-        let open = trace.source.open_slices(monotonic_ns());
+        let open = trace.source.open_slices(&every, monotonic_ns());
         let resting = open.iter().filter(|open| open.system_call.is_some_and(|call| call == ACCEPT4)).count();
         Ok((resting + 1 == everyone).then_some(open))
     })?;

@@ -23,6 +23,7 @@ use profiler_common::system_call::{ACCEPT4, CLOCK_NANOSLEEP, CLOSE, CONNECT, REC
 use profiler_core::fact::OpenSlice;
 use wsgi_trace::attach::{Hooks, Settings};
 use wsgi_trace::source::live::clock::monotonic_ns;
+use wsgi_trace::source::live::every;
 use wsgi_trace_test_support::child::until;
 use wsgi_trace_test_support::gate::{exclusive, shared};
 use wsgi_trace_test_support::kernel_trace::KernelTrace;
@@ -109,21 +110,23 @@ fn cpu_and_run_queue_agree_with_schedstat() -> anyhow::Result<()> {
     let stolen_before_ns = stolen_ns()?;
     let start_ns = monotonic_ns();
     let mut trace = KernelTrace::start(server.pid(), &Settings::default())?;
+    let began = trace.source.start_totals(&every);
     // More of them than CPUs, so that there is a run queue to measure; forked, so that no interpreter lock
     // hides it.
     ask(&mut server.connect()?, "/burning-children/6")?;
     until("the children's last sleep", Duration::from_secs(60), || {
         trace.collect()?;
         let now_ns = monotonic_ns();
-        let asleep = trace.source.open_slices(now_ns).into_iter();
+        let asleep = trace.source.open_slices(&every, now_ns).into_iter();
         Ok((asleep.filter(|open| open.system_call == Some(CLOCK_NANOSLEEP)).count() == 6).then_some(()))
     })?;
-    let totals = trace.source.thread_totals();
+    let totals = trace.source.thread_totals(&every, &began);
     // A switch to a thread that no program saw: what it did since its account has as sleep, and says that
     // this may be CPU time.
     let of_open = |open: &OpenSlice| open.call_undecided_ns + open.gap_undecided_ns;
     let in_slices: u64 = trace.records.undecided.iter().map(|one| one.call_ns + one.gap_ns).sum();
-    let undecided = in_slices + trace.source.open_slices(monotonic_ns()).iter().map(of_open).sum::<u64>();
+    let undecided =
+        in_slices + trace.source.open_slices(&every, monotonic_ns()).iter().map(of_open).sum::<u64>();
     let all: u64 = totals.iter().map(|thread| thread.until_ns.saturating_sub(thread.since_ns)).sum();
     assert!(
         undecided < all / 50,
@@ -311,7 +314,7 @@ fn unix_connections_are_followed_like_others() -> anyhow::Result<()> {
     };
     let mut first = server.connect_unix()?;
     until("a server that waits for bytes", Duration::from_secs(10), || {
-        let open = trace.source.open_slices(monotonic_ns());
+        let open = trace.source.open_slices(&every, monotonic_ns());
         Ok(open
             .iter()
             .any(|open| open.system_call == Some(RECVFROM) && open.call.blocked_ns > 0)

@@ -96,7 +96,6 @@ pub fn attach(
     report.delays_measured = is_attached("tcp_conn_request") && is_attached("tcp_v4_syn_recv_sock");
     report.arrival_measured = report.programs.iter().any(|program| program == "sk_data_ready");
     report.attach_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    source.start_totals();
     Ok((source, report))
 }
 

@@ -41,18 +41,17 @@ use super::gather::{BeforeClosing, Closing, Cost, Gather};
 use super::gil::LockWatch;
 use super::observer::Observer;
 use super::open_files::OpenFiles;
-use super::patrol::Patrol;
 use super::queues::Queues;
+use super::shared::{Programs, Tap};
 use super::short_turns::{self, Burst};
 use super::tls::TlsWatch;
-use crate::attach::{self, execute};
+use crate::attach;
 use crate::capability::Capabilities;
 use crate::fact::process::is_running;
 use crate::fact::session::session_started;
 use crate::fact::{Proc, Tree, Watched};
 use crate::output_file::OutputFile;
 use crate::recording::{Keep, Kept, RecordError, Recorder};
-use crate::source::live::LiveSource;
 use crate::source::live::clock::monotonic_ns;
 
 /// How often the rings are drained. They never wake their reader: that would cost the server a third of its
@@ -112,13 +111,12 @@ pub enum Tick {
 /// Programs attached to a target, with all that belongs to them.
 pub struct Session<O> {
     started: SessionStarted,
-    source: LiveSource,
+    source: Tap,
     feed: Feed,
     observer: O,
     gather: Gather,
     queues: Queues,
     open_files: OpenFiles,
-    patrol: Option<Patrol>,
     cost: Cost,
     /// A window was ended then, and has not been taken yet.
     rolled: Option<Instant>,
@@ -132,7 +130,15 @@ impl<O: Observer> Session<O> {
     ///
     /// # Errors
     /// If the target is gone or the programs cannot be attached. Nothing stays attached.
-    pub fn begin(watch: Watch, mut observer: O) -> Result<Self, SessionError> {
+    pub fn begin(watch: Watch, observer: O) -> Result<Self, SessionError> {
+        Self::begin_with(&Programs::default(), watch, observer)
+    }
+
+    /// As [`Self::begin`], with programs that other sessions may have too.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub fn begin_with(programs: &Programs, watch: Watch, mut observer: O) -> Result<Self, SessionError> {
         short_turns::ask();
         let proc = Proc::default();
         let pid = watch.named_pid;
@@ -150,7 +156,7 @@ impl<O: Observer> Session<O> {
         let seen_ns = monotonic_ns();
         let before = std::iter::once(session).chain(facts.into_facts().map(|fact| (seen_ns, fact)));
 
-        let (mut source, attached) = execute::attach(&watch.attach, &mut || {
+        let (source, attached) = programs.tap((&watch.attach, &watch.own), &proc, &mut || {
             if let Ok(now) = watched.again(&proc) {
                 watched = now;
             }
@@ -164,6 +170,9 @@ impl<O: Observer> Session<O> {
         let mut queues = Queues::default();
         for (time_ns, fact) in before {
             queues.note(&fact);
+            if let Fact::ListenerSeen(listener) = &fact {
+                source.claim_listener(listener);
+            }
             observer.note(&fact);
             feed.fact_at(fact, time_ns, &mut |entry| observer.entry(&entry));
         }
@@ -173,7 +182,6 @@ impl<O: Observer> Session<O> {
         let tls = TlsWatch::new(watch.attach.tls, no_probes.clone());
         let locks = LockWatch::new(&watch.attach, no_probes, attached.hooks == "btf");
         let gather = Gather::new(proc, watched, attached.clone(), (locks, tls));
-        let patrol = Patrol::begin(&mut source, &gather.proc, &watch.attach, &watch.own);
         let cost = Cost::start();
         let [mut drain_timer, gather_timer, look_timer] =
             [DRAIN_EVERY, GATHER_EVERY, LOOK_EVERY].map(interval);
@@ -186,7 +194,6 @@ impl<O: Observer> Session<O> {
             gather,
             queues,
             open_files: OpenFiles::default(),
-            patrol,
             cost,
             rolled: None,
             drain_timer,
@@ -241,10 +248,10 @@ impl<O: Observer> Session<O> {
 
     /// The snapshot as if the window ended now, and what every thread does at that moment.
     pub fn look(&mut self) -> (Snapshot, Now) {
-        self.peek_with(LiveSource::glances)
+        self.peek_with(Tap::glances)
     }
 
-    fn peek_with(&mut self, glances: impl FnOnce(&LiveSource, u64) -> Vec<ThreadGlance>) -> (Snapshot, Now) {
+    fn peek_with(&mut self, glances: impl FnOnce(&Tap, u64) -> Vec<ThreadGlance>) -> (Snapshot, Now) {
         let counters = self.counters_caught_up();
         let before = BeforeClosing::read(&mut self.source);
         let end_ns = monotonic_ns();
@@ -330,9 +337,7 @@ impl<O: Observer> Session<O> {
         if let Some(attached) = self.gather.other_profilers(&self.source) {
             self.fact(attached);
         }
-        if let Some(patrol) = &self.patrol {
-            patrol.end();
-        }
+        self.source.end_looks();
         self.drain();
         self.read_looks();
         self.count_looks();
@@ -464,6 +469,9 @@ impl<O: Observer> Session<O> {
     fn fact(&mut self, fact: Fact) {
         let now_ns = self.drain();
         self.queues.note(&fact);
+        if let Fact::ListenerSeen(listener) = &fact {
+            self.source.claim_listener(listener);
+        }
         self.fact_at(fact, now_ns);
     }
 

@@ -17,8 +17,9 @@ use crate::fact::machine::machine_cpu;
 use crate::fact::memory::process_memory;
 use crate::fact::session::NotCounted;
 use crate::fact::{Proc, Watched};
+use crate::session::shared::Tap;
+use crate::source::live::RunTimeSample;
 use crate::source::live::clock::{monotonic_ns, process_cpu_ns};
-use crate::source::live::{LiveSource, RunTimeSample};
 
 /// When the kernel's run-time statistics are switched on, after the start of the window.
 const SAMPLE_AFTER: Duration = Duration::from_millis(700);
@@ -67,7 +68,7 @@ pub(super) struct BeforeClosing {
 
 impl BeforeClosing {
     /// Reads the threads' accounts last: they are of the moment that follows.
-    pub(super) fn read(source: &mut LiveSource) -> Self {
+    pub(super) fn read(source: &mut Tap) -> Self {
         let waiting = source.waiting_connections(monotonic_ns());
         Self { waiting, accounts: source.accounts() }
     }
@@ -75,7 +76,7 @@ impl BeforeClosing {
 
 impl Closing {
     /// Reads the rest; `end_ns` is now.
-    pub(super) fn read(source: &LiveSource, before: BeforeClosing, end_ns: u64) -> Self {
+    pub(super) fn read(source: &Tap, before: BeforeClosing, end_ns: u64) -> Self {
         let BeforeClosing { accounts, waiting } = before;
         Self { open: source.slices_at(&accounts, end_ns), totals: source.thread_totals(), waiting }
     }
@@ -103,12 +104,7 @@ impl Gather {
     /// their facts are added. They are read twice, a second apart: a worker takes its name some time
     /// after its birth. `born` changes whenever a process may have been born; `newborn`: those that were
     /// seen to be, each after its parent.
-    pub(super) fn new_processes(
-        &mut self,
-        born: u64,
-        newborn: &[(u32, u32)],
-        source: &mut LiveSource,
-    ) -> Vec<u32> {
+    pub(super) fn new_processes(&mut self, born: u64, newborn: &[(u32, u32)], source: &mut Tap) -> Vec<u32> {
         if born == self.born && self.young.is_empty() {
             return Vec::new();
         }
@@ -141,7 +137,7 @@ impl Gather {
 
     /// Another profiler may come after us; the most that were there at once are reported. `None`: no more
     /// than before.
-    pub(super) fn other_profilers(&mut self, source: &LiveSource) -> Option<Fact> {
+    pub(super) fn other_profilers(&mut self, source: &Tap) -> Option<Fact> {
         let others = source.other_profilers(&self.watched.tgids());
         if others <= self.attached.other_profilers {
             return None;
@@ -151,19 +147,19 @@ impl Gather {
     }
 
     /// Where the interpreter locks of a process are; nothing, if it is gone.
-    pub(super) fn interpreter(&mut self, tgid: u32, source: &mut LiveSource) -> Vec<Fact> {
+    pub(super) fn interpreter(&mut self, tgid: u32, source: &mut Tap) -> Vec<Fact> {
         self.tls.process(tgid);
         self.locks.look(&self.proc, tgid, source)
     }
 
     /// Places the probes in OpenSSL that are wanted by now; a fact, if that changes what is attached.
-    pub(super) fn tls_probes(&mut self, source: &mut LiveSource) -> Option<Fact> {
+    pub(super) fn tls_probes(&mut self, source: &mut Tap) -> Option<Fact> {
         let is_new = self.tls.place(&self.proc, source, &mut self.attached);
         is_new.then(|| Fact::Attached(self.attached.clone()))
     }
 
     /// What has changed of interpreters since they were looked at.
-    pub(super) fn interpreters_again(&mut self, source: &mut LiveSource) -> Vec<Fact> {
+    pub(super) fn interpreters_again(&mut self, source: &mut Tap) -> Vec<Fact> {
         let mut facts = self.locks.look_again(&self.proc, &self.known, source);
         facts.extend(self.locks.method_if_changed(source));
         facts
@@ -210,7 +206,7 @@ impl Cost {
     }
 
     /// Turns the kernel's statistics on and off again, when it is time.
-    pub(super) fn sample(&mut self, source: &LiveSource) {
+    pub(super) fn sample(&mut self, source: &Tap) {
         let elapsed = self.since.elapsed();
         if self.sample.is_none() && self.sampled.is_none() && elapsed >= SAMPLE_AFTER {
             self.sample = source.start_run_time_sample().ok();
@@ -220,7 +216,7 @@ impl Cost {
     }
 
     /// Ends a sample that is under way.
-    pub(super) fn end_sample(&mut self, source: &LiveSource) {
+    pub(super) fn end_sample(&mut self, source: &Tap) {
         if let Some(sample) = self.sample.take() {
             self.sampled = Some(source.finish_run_time_sample(sample));
         }

@@ -16,7 +16,8 @@ use crate::attach::gil::{Choice, Code, Mode, Wanted, choose};
 use crate::fact::Proc;
 use crate::fact::python::code::Codes;
 use crate::fact::python::{Interpreters, Looked, Numbers};
-use crate::source::live::{FollowedLocks, LiveSource};
+use crate::session::shared::Tap;
+use crate::source::live::FollowedLocks;
 
 /// Processes looked at again each second: a new interpreter in one is known after a few seconds at most.
 const AGAIN_EACH_TICK: usize = 4;
@@ -60,7 +61,7 @@ impl LockWatch {
     }
 
     /// Looks at a process; nothing, if it is gone, or told already. With `--gil=off` nothing is read of it.
-    pub(super) fn look(&mut self, proc: &Proc, tgid: u32, source: &mut LiveSource) -> Vec<Fact> {
+    pub(super) fn look(&mut self, proc: &Proc, tgid: u32, source: &mut Tap) -> Vec<Fact> {
         if self.wanted.mode == Mode::Off {
             return Vec::new();
         }
@@ -92,7 +93,7 @@ impl LockWatch {
     }
 
     /// Looks at a few of the processes again, in turn: interpreters come and go while a process runs.
-    pub(super) fn look_again(&mut self, proc: &Proc, known: &[u32], source: &mut LiveSource) -> Vec<Fact> {
+    pub(super) fn look_again(&mut self, proc: &Proc, known: &[u32], source: &mut Tap) -> Vec<Fact> {
         let gone: Vec<u32> = self.seen.keys().copied().filter(|tgid| !known.contains(tgid)).collect();
         for tgid in gone {
             self.seen.remove(&tgid);
@@ -137,7 +138,7 @@ impl LockWatch {
     }
 
     /// How it is done, and how often the probes were hit.
-    pub(super) fn method(&mut self, source: &LiveSource) -> Fact {
+    pub(super) fn method(&mut self, source: &Tap) -> Fact {
         let (probe_hits, attempts) = source.gil_probe_hits();
         self.told = (probe_hits, attempts);
         Fact::GilMethod(GilMethod {
@@ -151,19 +152,13 @@ impl LockWatch {
     }
 
     /// How waits are seen, if that has changed since it was last reported.
-    pub(super) fn method_if_changed(&mut self, source: &LiveSource) -> Option<Fact> {
+    pub(super) fn method_if_changed(&mut self, source: &Tap) -> Option<Fact> {
         (source.gil_probe_hits() != self.told).then(|| self.method(source))
     }
 
     /// Chooses how to watch the file that a process's interpreter is in, and attaches to it, once for all
     /// processes.
-    fn watch_file(
-        &mut self,
-        proc: &Proc,
-        tgid: u32,
-        looked: &Looked,
-        source: &mut LiveSource,
-    ) -> Option<Fact> {
+    fn watch_file(&mut self, proc: &Proc, tgid: u32, looked: &Looked, source: &mut Tap) -> Option<Fact> {
         let file = looked.file.as_ref()?;
         if looked.seen.locks.is_empty()
             || self.files.len() >= MAX_FILES

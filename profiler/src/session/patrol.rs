@@ -86,7 +86,6 @@ pub(super) struct Patrol {
     sleepers: Sleepers,
     ticks: Option<Ticks>,
     thread: JoinHandle<()>,
-    told: Counts,
 }
 
 impl Patrol {
@@ -120,7 +119,7 @@ impl Patrol {
             clock,
         };
         let thread = std::thread::Builder::new().name("patrol".to_owned()).spawn(move || round.run()).ok()?;
-        Some(Self { shared, taken, sleepers, ticks, thread, told: Counts::default() })
+        Some(Self { shared, taken, sleepers, ticks, thread })
     }
 
     /// What was seen since this was asked last, each with its time.
@@ -150,10 +149,9 @@ impl Patrol {
         facts
     }
 
-    /// What it has done so far, if that is not known yet.
-    pub(super) fn counts(&mut self) -> Option<Fact> {
-        let now = *self.shared.counts();
-        (now != std::mem::replace(&mut self.told, now)).then_some(Fact::Patrol(now))
+    /// What it has done so far.
+    pub(super) fn counts(&self) -> Counts {
+        *self.shared.counts()
     }
 
     /// Ends it; a look that the kernel holds up is left to itself.

@@ -18,7 +18,7 @@ use crate::capability::{KERNEL_BTF, kernel_btf::KernelBtf};
 use crate::fact::Proc;
 use crate::fact::openssl::{self, Library, Process};
 use crate::hook::table::WITHOUT_TLS_PROBES;
-use crate::source::live::LiveSource;
+use crate::session::shared::Tap;
 
 /// Processes that have probes, or were found to get none.
 const MAX_PROCESSES: usize = 4096;
@@ -75,7 +75,7 @@ impl TlsWatch {
     }
 
     /// Places what is wanted. Whether `attached` says something new.
-    pub(super) fn place(&mut self, proc: &Proc, source: &mut LiveSource, attached: &mut Attached) -> bool {
+    pub(super) fn place(&mut self, proc: &Proc, source: &mut Tap, attached: &mut Attached) -> bool {
         let mut is_new = false;
         for (tgid, speaks_tls) in std::mem::take(&mut self.wanted) {
             let (Ok(libraries), Ok(process)) = (openssl::libraries(proc, tgid), openssl::process(proc, tgid))
@@ -101,7 +101,7 @@ impl TlsWatch {
         &mut self,
         (tgid, process): (u32, Process),
         libraries: &[Library],
-        source: &mut LiveSource,
+        source: &mut Tap,
     ) -> Result<Placed, String> {
         if libraries.is_empty() {
             self.choose_in(None, process)?;
@@ -136,7 +136,7 @@ impl TlsWatch {
     }
 
     /// Takes off what is left of processes that are gone.
-    pub(super) fn forget(&mut self, known: &[u32], source: &mut LiveSource) {
+    pub(super) fn forget(&mut self, known: &[u32], source: &mut Tap) {
         let gone: Vec<u32> = self.looked.keys().copied().filter(|tgid| !known.contains(tgid)).collect();
         for tgid in gone {
             take_off(source, self.looked.remove(&tgid).unwrap_or_default());
@@ -144,7 +144,7 @@ impl TlsWatch {
     }
 }
 
-fn take_off(source: &mut LiveSource, placed: Placed) {
+fn take_off(source: &mut Tap, placed: Placed) {
     for (program, link) in placed {
         source.take_off(program, link);
     }

@@ -28,6 +28,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::num::NonZeroU32;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::MetadataExt as _;
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
@@ -59,7 +60,7 @@ pub(crate) use rings::Size;
 use rings::{Rings, time_ns};
 use sleepers::Sleepers;
 pub(crate) use targets::Targets;
-use totals::Totals;
+pub use totals::Totals;
 use waiting::WaitingTable;
 
 /// Names of the kinds of `profiler_common::loss::EMITTED_*`, in their order.
@@ -72,6 +73,14 @@ const MAX_EVIDENCE: usize = profiler_common::limits::MAX_EVIDENCE_RING_BYTES as 
 
 /// Plaintexts taken at once: all that their ring can hold.
 const MAX_PLAINTEXTS: usize = PLAINTEXT_RING_BYTES as usize / MAX_PLAINTEXT_BYTES;
+
+/// Whether a process is one of those that are asked about.
+pub type Processes<'a> = &'a dyn Fn(u32) -> bool;
+
+/// All of them.
+pub const fn every(_: u32) -> bool {
+    true
+}
 
 /// The attached programs and their maps.
 pub struct LiveSource {
@@ -93,7 +102,8 @@ pub struct LiveSource {
     unix_listeners: UnixTable,
     queues: QueueTable,
     waiting: WaitingTable,
-    totals: Totals,
+    /// Where probes for every process are: program, device and inode of the file, offset.
+    probed: BTreeSet<(&'static str, u64, u64, u64)>,
     received: u64,
     misses_at_detach: Option<Vec<(String, u64)>>,
     #[cfg(feature = "bpf-log")]
@@ -141,7 +151,7 @@ impl LiveSource {
             unix_listeners,
             queues,
             waiting,
-            totals: Totals::default(),
+            probed: BTreeSet::new(),
             received: 0,
             misses_at_detach: None,
             #[cfg(feature = "bpf-log")]
@@ -215,10 +225,21 @@ impl LiveSource {
         queues::counts(&self.queues)
     }
 
-    /// Connections that nobody serves now, at `now_ns`, although their clients have sent something. `None`:
-    /// this kernel does not show them.
-    pub fn waiting_connections(&mut self, now_ns: u64) -> Option<WaitingConnections> {
-        self.waiting.look(&mut self.ebpf, &self.targets.all(), now_ns)
+    /// Connections of these processes that nobody serves now, at `now_ns`, although their clients have sent
+    /// something. `None`: this kernel does not show them.
+    pub fn waiting_connections(&mut self, targets: &[u32], now_ns: u64) -> Option<WaitingConnections> {
+        self.waiting.look(&mut self.ebpf, targets, now_ns)
+    }
+
+    /// All processes that are followed, also those that were born since.
+    pub fn processes(&self) -> Vec<u32> {
+        self.targets.all()
+    }
+
+    /// A process is not to be followed any more.
+    pub fn forget_target(&mut self, tgid: u32) {
+        self.targets.remove(tgid);
+        self.locks.forget(tgid);
     }
 
     /// Listeners are closed, by inode: nothing is counted for them any more.
@@ -242,29 +263,34 @@ impl LiveSource {
         sum(&self.losses, cause)
     }
 
-    /// What every followed thread is in the middle of at `now_ns`.
-    pub fn open_slices(&self, now_ns: u64) -> Vec<OpenSlice> {
-        self.accounts.threads().map(|account| accounts::open_slice(&account, now_ns)).collect()
+    /// What every thread of these processes is in the middle of at `now_ns`.
+    pub fn open_slices(&self, of: Processes<'_>, now_ns: u64) -> Vec<OpenSlice> {
+        self.threads(of).map(|account| accounts::open_slice(&account, now_ns)).collect()
     }
 
-    /// The accounts of all followed threads, to be read just before the moment of [`Self::slices_at`].
-    pub fn accounts(&self) -> Vec<ThreadAccount> {
-        self.accounts.threads().collect()
+    /// The accounts of all threads of these processes, to be read just before the moment of
+    /// [`Self::slices_at`].
+    pub fn accounts(&self, of: Processes<'_>) -> Vec<ThreadAccount> {
+        self.threads(of).collect()
     }
 
-    /// What every followed thread was in the middle of at `at_ns`, a moment ago. A thread that has gone on to
-    /// something else since then was at what `before` shows, unless it also went on in between: then its
-    /// slice comes, and the stale one is left out by its number.
-    pub fn slices_at(&self, before: &[ThreadAccount], at_ns: u64) -> Vec<OpenSlice> {
-        accounts::slices_at(before, self.accounts.threads(), at_ns)
+    /// What every thread of these processes was in the middle of at `at_ns`, a moment ago. A thread that has
+    /// gone on to something else since then was at what `before` shows, unless it also went on in between:
+    /// then its slice comes, and the stale one is left out by its number.
+    pub fn slices_at(&self, of: Processes<'_>, before: &[ThreadAccount], at_ns: u64) -> Vec<OpenSlice> {
+        accounts::slices_at(before, self.threads(of), at_ns)
     }
 
-    /// What every followed thread does at `now_ns`, and where the scheduler has it.
-    pub fn glances(&self, now_ns: u64) -> Vec<ThreadGlance> {
+    /// What every thread of these processes does at `now_ns`, and where the scheduler has it.
+    pub fn glances(&self, of: Processes<'_>, now_ns: u64) -> Vec<ThreadGlance> {
         let glance = |account: ThreadAccount| {
             ThreadGlance::live(&accounts::open_slice(&account, now_ns), accounts::scheduled(&account), now_ns)
         };
-        self.accounts.threads().map(glance).collect()
+        self.threads(of).map(glance).collect()
+    }
+
+    fn threads<'a>(&'a self, of: Processes<'a>) -> impl Iterator<Item = ThreadAccount> + 'a {
+        self.accounts.threads().filter(move |account| of(account.tgid))
     }
 
     /// The accounts of sleeping threads, for another thread of ours; they can be read on when everything is
@@ -281,14 +307,14 @@ impl LiveSource {
         self.accounts.threads().count()
     }
 
-    /// Remembers where our account and the kernel's own stand, for [`Self::thread_totals`].
-    pub fn start_totals(&mut self) {
-        self.totals = Totals::start(&self.accounts);
+    /// Where our account and the kernel's own stand now, for [`Self::thread_totals`].
+    pub fn start_totals(&self, of: Processes<'_>) -> Totals {
+        Totals::start(&self.accounts, of)
     }
 
-    /// Both accounts of every followed thread since [`Self::start_totals`] (or since its birth).
-    pub fn thread_totals(&self) -> Vec<ThreadTotals> {
-        self.totals.compare(&self.accounts)
+    /// Both accounts of every thread of these processes since then (or since its birth).
+    pub fn thread_totals(&self, of: Processes<'_>, since: &Totals) -> Vec<ThreadTotals> {
+        since.compare(&self.accounts, of)
     }
 
     /// Adds processes and runs the iterators again: for threads that got no account
@@ -326,7 +352,14 @@ impl LiveSource {
     /// # Errors
     /// Why the kernel refuses, as a clause.
     pub fn probe(&mut self, program: &'static str, file: &File, offset: u64) -> Result<(), String> {
-        self.place(program, file, offset, UProbeScope::AllProcesses).map(drop)
+        let file_of =
+            file.metadata().map(|file| (file.dev(), file.ino())).map_err(|error| error.to_string())?;
+        let place = (program, file_of.0, file_of.1, offset);
+        if !self.probed.contains(&place) {
+            self.place(program, file, offset, UProbeScope::AllProcesses)?;
+            self.probed.insert(place);
+        }
+        Ok(())
     }
 
     /// Attaches a program of the attach table to an instruction for one process: no other that runs the

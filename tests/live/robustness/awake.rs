@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use wsgi_trace::attach::{Settings, attach};
 use wsgi_trace::fact::{Proc, process_tree};
 use wsgi_trace::source::live::clock::monotonic_ns;
+use wsgi_trace::source::live::every;
 use wsgi_trace_test_support::child::until;
 use wsgi_trace_test_support::gate::exclusive;
 use wsgi_trace_test_support::load::Load;
@@ -46,7 +47,7 @@ fn accounts_of_threads_that_are_woken_while_they_run_are_at_rest_afterwards() ->
     })?;
     load.kill();
     raw::resting(&tgids())?;
-    let followed: Vec<u32> = source.open_slices(monotonic_ns()).iter().map(|open| open.tid).collect();
+    let followed: Vec<u32> = source.open_slices(&every, monotonic_ns()).iter().map(|open| open.tid).collect();
     // One that seems to be changed all the time is not given.
     let threads = threads_of(&tgids());
     let missing: Vec<&u32> = threads.iter().filter(|tid| !followed.contains(tid)).collect();

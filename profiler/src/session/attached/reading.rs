@@ -8,7 +8,6 @@ use super::Session;
 use crate::fact::holders::foreign_holders;
 use crate::session::gather::Gather;
 use crate::session::observer::Observer;
-use crate::session::patrol::Patrol;
 
 impl<O: Observer> Session<O> {
     pub(super) fn place_tls_probes(&mut self) {
@@ -56,13 +55,13 @@ impl<O: Observer> Session<O> {
 
     /// What the patrol has seen since the last time.
     pub(super) fn read_looks(&mut self) {
-        for (time_ns, fact) in self.patrol.as_mut().map(Patrol::take).unwrap_or_default() {
+        for (time_ns, fact) in self.source.looks() {
             self.fact_at(fact, time_ns);
         }
     }
 
     pub(super) fn count_looks(&mut self) {
-        if let Some(fact) = self.patrol.as_mut().and_then(Patrol::counts) {
+        if let Some(fact) = self.source.look_counts() {
             self.fact(fact);
         }
     }

@@ -7,12 +7,13 @@ use std::collections::HashMap;
 use profiler_common::account::{RUNNABLE, ThreadAccount};
 use profiler_core::fact::{Account, ThreadTotals};
 
+use super::Processes;
 use super::accounts::{self, AccountTable};
 use crate::source::live::clock::monotonic_ns;
 
 /// Where both accounts of the threads stood at the start.
 #[derive(Default)]
-pub(super) struct Totals {
+pub struct Totals {
     start_ns: u64,
     /// By thread and the generation of its account.
     threads: HashMap<(u32, u32), Sample>,
@@ -28,7 +29,7 @@ struct Sample {
 
 impl Totals {
     /// Takes the first sample of every thread.
-    pub(super) fn start(table: &AccountTable) -> Self {
+    pub(super) fn start(table: &AccountTable, of: Processes<'_>) -> Self {
         let start_ns = monotonic_ns();
         // A wait for a CPU that began before the account counts whole in the kernel's: such a thread is left
         // out.
@@ -36,7 +37,7 @@ impl Totals {
             account.state == RUNNABLE && account.state_since_ns == account.adopted_ns
         };
         let threads = table
-            .each_at_rest(sample)
+            .each_at_rest(|account| sample(account, of))
             .filter(|(account, _)| !waits_since_before(account))
             .map(|(account, sample)| ((account.tid, account.generation), sample))
             .collect();
@@ -44,9 +45,9 @@ impl Totals {
     }
 
     /// Samples again and subtracts. A thread born since began with nothing on either side.
-    pub(super) fn compare(&self, table: &AccountTable) -> Vec<ThreadTotals> {
+    pub(super) fn compare(&self, table: &AccountTable, of: Processes<'_>) -> Vec<ThreadTotals> {
         table
-            .each_at_rest(sample)
+            .each_at_rest(|account| sample(account, of))
             .filter_map(|(account, end)| {
                 let start = match self.threads.get(&(account.tid, account.generation)) {
                     Some(start) => *start,
@@ -76,8 +77,12 @@ impl Totals {
     }
 }
 
-/// The accounts of a thread by us and by the kernel at one moment; `None` if the thread is gone.
-fn sample(account: &ThreadAccount) -> Option<Sample> {
+/// The accounts of a thread by us and by the kernel at one moment; `None` if the thread is gone, or not of
+/// these processes.
+fn sample(account: &ThreadAccount, of: Processes<'_>) -> Option<Sample> {
+    if !of(account.tgid) {
+        return None;
+    }
     let path = format!("/proc/{}/task/{}/schedstat", account.tgid, account.tid);
     let (kernel_cpu_ns, kernel_run_queue_ns) = parse_schedstat(&std::fs::read_to_string(path).ok()?)?;
     let at_ns = monotonic_ns();
