@@ -12,12 +12,14 @@ pub mod change;
 pub mod counts;
 pub mod exposition;
 pub mod follow;
+pub mod frozen;
 pub mod full;
 mod heap;
 pub mod http;
 pub mod listen;
 pub mod metrics;
 pub mod newest;
+pub mod node;
 pub mod tally;
 pub mod trigger;
 

@@ -13,6 +13,7 @@ mod gil;
 mod help;
 pub mod kept;
 pub mod looks;
+pub mod matches;
 pub mod mistake;
 mod now;
 pub mod otlp;
@@ -84,7 +85,7 @@ pub enum Command {
     Top(Top),
     /// Watch a server for as long as it runs: metrics, reports and a page over HTTP
     #[command(after_help = help::SERVE, after_long_help = help::serve())]
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Say what changed between two recordings or JSON reports; needs no privileges
     #[command(after_help = help::DIFF)]
     Diff(Diff),

@@ -34,8 +34,14 @@ pub enum Status {
 /// Somebody wants to see the open window as it stands: answered once it is on the board.
 pub type Question = oneshot::Sender<()>;
 
-/// Somebody wants what is kept in memory. `None` is the answer where nothing is.
-pub type KeptAsk = oneshot::Sender<Option<KeptCopy>>;
+/// Somebody wants what is kept in memory.
+#[derive(Debug)]
+pub struct KeptAsk {
+    /// What was set aside when something happened, and not what is there now.
+    pub is_frozen: bool,
+    /// `None` is the answer where there is nothing.
+    pub answer: oneshot::Sender<Option<KeptCopy>>,
+}
 
 /// What the target's processes are like now.
 #[derive(Clone, Copy, Debug, Default)]
@@ -141,6 +147,8 @@ pub struct Known {
     pub changed: Changed,
     /// How much of the stream is in memory; `None`: none is to be.
     pub held: Option<Held>,
+    /// What was set aside of it, by the label of its cause.
+    pub frozen: BTreeMap<&'static str, u64>,
 }
 
 /// Changes of the server of which it is known what became of them.
@@ -148,8 +156,8 @@ pub struct Known {
 pub struct Changed {
     /// How many, by the name of what became of them.
     pub by_outcome: BTreeMap<&'static str, u64>,
-    /// The last.
-    pub last: Option<Arc<Change>>,
+    /// The last, and since when it is known.
+    pub last: Option<(Instant, Arc<Change>)>,
 }
 
 /// The board.
@@ -189,6 +197,7 @@ impl Default for Board {
             full: FullTraces::default(),
             changed: Changed::default(),
             held: None,
+            frozen: BTreeMap::new(),
         };
         let [ended, open, open_full] = [(); 3].map(|()| Counts::default());
         Self { known: Mutex::new(Inner { known, ended, open, open_full }) }
@@ -223,7 +232,7 @@ impl Board {
     }
 
     /// The last change of the server of which it is known what became of it.
-    pub fn last_change(&self) -> Option<Arc<Change>> {
+    pub fn last_change(&self) -> Option<(Instant, Arc<Change>)> {
         self.lock().known.changed.last.clone()
     }
 
@@ -347,12 +356,19 @@ impl Board {
         self.lock().known.held = held;
     }
 
+    /// What is in memory was set aside, for this cause.
+    pub fn froze(&self, cause: &'static str) {
+        let count = &mut self.lock().known.frozen;
+        let count = count.entry(cause).or_default();
+        *count = count.saturating_add(1);
+    }
+
     /// It is known what became of a change of the server.
     pub fn changed(&self, change: Change) {
         let changed = &mut self.lock().known.changed;
         let count = changed.by_outcome.entry(change.outcome).or_default();
         *count = count.saturating_add(1);
-        changed.last = Some(Arc::new(change));
+        changed.last = Some((Instant::now(), Arc::new(change)));
     }
 
     /// The window of the full trace beside light mode has ended.

@@ -4,6 +4,7 @@
 //! the board. Everything happens on one thread; attaching blocks it for a second or two.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +18,11 @@ use super::AgentError;
 use super::board::{Board, KeptAsk, Question, Status, TargetNow};
 use super::budget::Refusal;
 use super::change::Changes;
+use super::frozen::Frozen;
 use super::full::{Ask, Full};
 use super::heap::give_memory_back;
 use super::http::Server;
-use super::trigger::{Seen, p99_ns};
+use super::trigger::{SIGNAL, Seen, p99_ns};
 use crate::attach::{self, AttachError};
 use crate::export::Courier;
 use crate::fact::memory::resident_bytes;
@@ -32,7 +34,8 @@ use crate::report::escape::{Charset, line};
 use crate::session::SessionError;
 use crate::session::attached::{Session, Tick, Watch};
 use crate::session::observer::Observer;
-use crate::session::signals::Signals;
+use crate::session::shared::Programs;
+use crate::session::signals::{Heard, Signals};
 use crate::source::live::clock::monotonic_ns;
 
 /// How often it is looked for a target that is away, at first.
@@ -66,27 +69,35 @@ pub struct Chosen {
 }
 
 /// Finds the server: its processes, and the one that stands for it.
-pub type Find<'a> = &'a dyn Fn() -> Result<(Tree, u32), FactError>;
+pub type Find = Rc<dyn Fn() -> Result<(Tree, u32), FactError>>;
 
 /// Adds what stands before the server, where that is to be traced too.
-pub type WithFrontEnd<'a> = &'a dyn Fn(Tree) -> Result<Watched, FactError>;
+pub type WithFrontEnd = Rc<dyn Fn(Tree) -> Result<Watched, FactError>>;
+
+/// Says how to attach to a server.
+pub type Choose = Rc<dyn Fn(&Tree) -> Chosen>;
+
+/// Says a sentence to whoever started the agent, unless it was said last.
+pub type Say = Rc<dyn Fn(&str)>;
 
 /// What to follow and how.
-pub struct Follow<'a> {
+pub struct Follow {
     /// How to find it.
-    pub find: Find<'a>,
+    pub find: Find,
     /// Adds what stands before it, where that is to be traced too.
-    pub with_front_end: WithFrontEnd<'a>,
+    pub with_front_end: WithFrontEnd,
     /// The process, where one process is meant and not what comes after it.
     pub only_pid: Option<u32>,
     /// Length of a window.
     pub window: Duration,
     /// Says how to attach to a server.
-    pub choose: &'a dyn Fn(&Tree) -> Chosen,
+    pub choose: Choose,
     /// What the user names as own code.
-    pub own: &'a [String],
-    /// Says a sentence to whoever started it, unless it was said last.
-    pub say: &'a dyn Fn(&str),
+    pub own: Rc<[String]>,
+    /// Programs that others may use too.
+    pub programs: Rc<Programs>,
+    /// Says what changes.
+    pub say: Say,
     /// Full traces beside light mode.
     pub full: Full,
     /// Questions for one from the HTTP side.
@@ -105,6 +116,8 @@ pub struct Follow<'a> {
     pub kept_asks: mpsc::Receiver<KeptAsk>,
     /// What was kept of the last target as it ended.
     pub last_kept: Option<KeptCopy>,
+    /// What was set aside of what is kept.
+    pub frozen: Frozen,
     /// Windows that are compared where the server changes.
     pub changes: RefCell<Changes>,
     /// Who serves, until a signal comes. It ends before the programs are detached: that may leave a process
@@ -152,7 +165,7 @@ enum End {
     Gone,
 }
 
-impl Follow<'_> {
+impl Follow {
     /// Follows until a signal comes.
     ///
     /// # Errors
@@ -196,7 +209,8 @@ impl Follow<'_> {
                 rows: self.rows.clone(),
             };
             let own = self.own.to_vec();
-            Session::begin(Watch { watched, named_pid, attach, own, record: None, keep: self.keep }, scribe)
+            let watch = Watch { watched, named_pid, attach, own, record: None, keep: self.keep };
+            Session::begin_with(&self.programs, watch, scribe)
         };
         let mut session = begin(watched.clone(), chosen.attach);
         if let (Err(SessionError::Attach(error)), Some(attach)) = (&session, chosen.instead)
@@ -216,21 +230,51 @@ impl Follow<'_> {
     /// Somebody asks for a full trace.
     fn asked(&mut self, ask: Ask, chosen: Chosen) {
         let Some(attach) = chosen.full else { return refuse(ask, Refusal::Always) };
-        let watch = again((self.find, self.with_front_end), attach, self.own);
+        let watch = self.again(attach);
         self.full.asked(ask, watch);
     }
 
-    /// Looks whether a full trace is to begin by itself.
-    fn consider(&mut self, session: &Session<Scribe>, chosen: Chosen) {
-        let Some(attach) = chosen.full.filter(|_| self.full.is_waiting()) else { return };
+    /// Looks whether a full trace is to begin by itself, or what is kept to be set aside.
+    fn consider(&mut self, session: &mut Session<Scribe>, chosen: Chosen) {
+        let full = chosen.full.filter(|_| self.full.is_waiting());
+        if full.is_none() && !self.frozen.is_waiting() {
+            return;
+        }
         let since_ns = monotonic_ns().saturating_sub(PERCENTILE_OF_NS);
         let seen = Seen {
             p99_ns: p99_ns(self.board.durations_ns(since_ns)),
             queue: session.accept_queue(),
             findings: self.board.present(),
         };
-        let watch = again((self.find, self.with_front_end), attach, self.own);
-        self.full.consider(&seen, watch);
+        if let Some(cause) = self.frozen.met(&seen) {
+            self.freeze(session, cause.label());
+        }
+        if let Some(attach) = full {
+            let watch = self.again(attach);
+            self.full.consider(&seen, watch);
+        }
+    }
+
+    fn last_kept(&self) -> Option<KeptCopy> {
+        self.last_kept.clone()
+    }
+
+    /// Answers somebody who wants what is kept; `now`: what is there at this moment.
+    fn answer(&self, ask: KeptAsk, now: impl FnOnce(&Self) -> Option<KeptCopy>) {
+        if !ask.answer.is_closed() {
+            let copy = if ask.is_frozen { self.frozen.copy() } else { now(self) };
+            // Whoever asked may have given up meanwhile.
+            let _ = ask.answer.send(copy);
+        }
+    }
+
+    /// Sets aside what is kept.
+    fn freeze(&mut self, session: &mut Session<Scribe>, cause: &'static str) {
+        if let Some(copy) = session.kept() {
+            self.frozen.set(copy);
+            self.board.froze(cause);
+            (self.say)(&format!("the last minute was set aside ({cause}): GET /recording.wtrace?of=trigger"));
+        }
     }
 
     /// Waits; whether a signal came.
@@ -244,7 +288,7 @@ impl Follow<'_> {
                 // There is nothing to see; whoever asked notices.
                 Some(question) = self.questions.recv() => drop(question),
                 Some(ask) = self.asks.recv() => refuse(ask, Refusal::NotWatching),
-                Some(ask) = self.kept_asks.recv() => answer(ask, || self.last_kept.clone()),
+                Some(ask) = self.kept_asks.recv() => self.answer(ask, Self::last_kept),
             }
         }
     }
@@ -279,7 +323,7 @@ impl Follow<'_> {
                         if self.is_replaced(session.tree()) {
                             break (End::Gone, EndReason::TargetExited);
                         }
-                        self.consider(&session, chosen);
+                        self.consider(&mut session, chosen);
                     }
                     // Nothing is recorded and the board always wants more: the last two do not come.
                     Tick::TargetGone | Tick::RecordingFailed | Tick::NobodyReads => {
@@ -289,9 +333,12 @@ impl Follow<'_> {
                 _ = rolls.tick() => self.roll(&mut session),
                 Some(question) = self.questions.recv(), if asked.len() < MAX_ASKED => asked.push(question),
                 Some(ask) = self.asks.recv() => self.asked(ask, chosen),
-                Some(ask) = self.kept_asks.recv() => answer(ask, || session.kept()),
+                Some(ask) = self.kept_asks.recv() => self.answer(ask, |_| session.kept()),
                 () = self.full.next() => {}
-                () = signals.any() => break (End::Over, EndReason::Interrupted),
+                heard = signals.next() => match heard {
+                    Heard::SetAside => self.freeze(&mut session, SIGNAL),
+                    Heard::End => break (End::Over, EndReason::Interrupted),
+                },
             }
         };
         if matches!(end, End::Over)
@@ -330,32 +377,23 @@ impl Follow<'_> {
         }
     }
 
+    /// Finds the target as it is when it is called, for a full trace of it; `None`: it cannot be found.
+    fn again(&self, attach: attach::Settings) -> impl FnOnce() -> Option<Watch> + use<> {
+        let (find, with_front_end) = (Rc::clone(&self.find), Rc::clone(&self.with_front_end));
+        let own = self.own.to_vec();
+        move || {
+            let (server, named_pid) = find().ok()?;
+            let watched = with_front_end(server).ok()?;
+            Some(Watch { watched, named_pid, attach, own, record: None, keep: None })
+        }
+    }
+
     /// Whether another server has taken the target's place while some of its processes still live: after an
     /// upgrade on the fly, or a deploy that overlaps.
     fn is_replaced(&self, tree: &Tree) -> bool {
         self.only_pid.is_none()
             && !is_running(&Proc::default(), tree.root)
             && (self.find)().is_ok_and(|(found, _)| found.root != tree.root)
-    }
-}
-
-/// Finds the target as it is when it is called, for a full trace of it; `None`: it cannot be found.
-fn again<'a>(
-    (find, with_front_end): (Find<'a>, WithFrontEnd<'a>),
-    attach: attach::Settings,
-    own: &'a [String],
-) -> impl FnOnce() -> Option<Watch> + use<'a> {
-    move || {
-        let (server, named_pid) = find().ok()?;
-        let watched = with_front_end(server).ok()?;
-        Some(Watch { watched, named_pid, attach, own: own.to_vec(), record: None, keep: None })
-    }
-}
-
-fn answer(ask: KeptAsk, kept: impl FnOnce() -> Option<KeptCopy>) {
-    if !ask.is_closed() {
-        // Whoever asked may have given up meanwhile.
-        let _ = ask.send(kept());
     }
 }
 

@@ -5,6 +5,7 @@
 //! reading, or never finishes asking, costs little and not for long.
 
 mod answer;
+mod door;
 mod full;
 
 use std::convert::Infallible;
@@ -21,6 +22,8 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
 pub use answer::Answers;
+pub use answer::{HTML, Reply, reply, say, serialized};
+pub use door::{Behind, Door};
 
 use super::listen::Socket;
 
@@ -48,7 +51,7 @@ impl Server {
     ///
     /// # Errors
     /// If the thread or its runtime cannot be started.
-    pub fn start(socket: Socket, answers: Answers) -> io::Result<Self> {
+    pub fn start(socket: Socket, door: Door<impl Behind>) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let listener = {
@@ -58,7 +61,7 @@ impl Server {
         let thread = std::thread::Builder::new().name("http".to_owned()).spawn(move || {
             runtime.block_on(async move {
                 tokio::select! {
-                    () = serve(&listener, Arc::new(answers)) => {}
+                    () = serve(&listener, Arc::new(door)) => {}
                     _ = stopped => {}
                 }
             });
@@ -95,17 +98,17 @@ impl Listener {
     }
 }
 
-async fn serve(listener: &Listener, answers: Arc<Answers>) {
+async fn serve(listener: &Listener, door: Arc<Door<impl Behind>>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         // Never closed.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let answers = Arc::clone(&answers);
+        let door = Arc::clone(&door);
         match listener {
             Listener::Tcp(listener) => match listener.accept().await {
                 Ok((stream, _)) => {
                     tokio::spawn(async move {
-                        connection(stream, answers).await;
+                        connection(stream, door).await;
                         drop(place);
                     });
                 }
@@ -114,7 +117,7 @@ async fn serve(listener: &Listener, answers: Arc<Answers>) {
             Listener::Unix(listener) => match listener.accept().await {
                 Ok((stream, _)) => {
                     tokio::spawn(async move {
-                        connection(stream, answers).await;
+                        connection(stream, door).await;
                         drop(place);
                     });
                 }
@@ -124,10 +127,10 @@ async fn serve(listener: &Listener, answers: Arc<Answers>) {
     }
 }
 
-async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, answers: Arc<Answers>) {
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, door: Arc<Door<impl Behind>>) {
     let service = service_fn(move |request| {
-        let answers = Arc::clone(&answers);
-        async move { Ok::<_, Infallible>(answers.answer(&request).await) }
+        let door = Arc::clone(&door);
+        async move { Ok::<_, Infallible>(door.answer(&request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -5,6 +5,8 @@
 //! bounded width.
 
 mod in_line;
+pub mod merged;
+pub mod node;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -25,12 +27,17 @@ use super::board::{Known, Status, View};
 use super::buckets::Buckets;
 use super::change::Outcome;
 use super::counts::{Unit, port};
-use super::trigger::Cause;
+use super::trigger::{Cause, SIGNAL};
 use crate::export::Totals;
+use crate::fact::Proc;
+use crate::fact::memory::resident_bytes;
+use crate::source::live::clock::process_cpu_ns;
 
 /// What the agent itself uses.
 #[derive(Clone, Debug, Default)]
 pub struct Own {
+    /// Length of a window.
+    pub window: Duration,
     /// CPU time since it began, in nanoseconds.
     pub cpu_ns: u64,
     /// Resident memory in bytes.
@@ -39,13 +46,26 @@ pub struct Own {
     pub rows: Option<Totals>,
 }
 
-/// All metrics, as OpenMetrics text.
+/// All metrics of one server, and what the agent itself uses where that is to be said beside, as OpenMetrics
+/// text.
 ///
 /// # Errors
 /// None that memory could give; kept so that nothing has to be unwrapped.
-pub fn render(known: Known, window: Duration, own: Own) -> Result<String, fmt::Error> {
+pub fn render(known: Known, own: Option<Own>) -> Result<String, fmt::Error> {
+    text(Metrics { known, own })
+}
+
+/// What the agent itself uses, as OpenMetrics text.
+///
+/// # Errors
+/// As [`render`].
+pub fn render_own(own: Own) -> Result<String, fmt::Error> {
+    text(OwnMetrics(own))
+}
+
+fn text(collector: impl Collector + 'static) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("wsgi_trace");
-    registry.register_collector(Box::new(Metrics { known, window, own }));
+    registry.register_collector(Box::new(collector));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -56,18 +76,28 @@ type Labels<'a> = &'a [(&'a str, &'a str)];
 #[derive(Debug)]
 struct Metrics {
     known: Known,
-    window: Duration,
-    own: Own,
+    own: Option<Own>,
+}
+
+#[derive(Debug)]
+struct OwnMetrics(Own);
+
+impl Collector for OwnMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.0.encode(&mut Out(&mut encoder))
+    }
 }
 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let out = &mut Out(&mut encoder);
+        if let Some(own) = &self.own {
+            own.encode(out)?;
+        }
         self.about(out)?;
         self.modes(out)?;
         self.changes(out)?;
         self.held(out)?;
-        self.rows(out)?;
         self.requests(out)?;
         self.counts(out)?;
         self.now(out)?;
@@ -75,26 +105,65 @@ impl Collector for Metrics {
     }
 }
 
-impl Metrics {
-    fn about(&self, out: &mut Out<'_, '_>) -> fmt::Result {
-        let known = &self.known;
+impl Own {
+    /// What it uses by now; `window`: the length of one.
+    pub fn now(window: Duration) -> Self {
+        let resident_bytes = resident_bytes(&Proc::default(), std::process::id()).unwrap_or(0);
+        Self { window, cpu_ns: process_cpu_ns(), resident_bytes, rows: None }
+    }
+
+    fn encode(&self, out: &mut Out<'_, '_>) -> fmt::Result {
         out.family("build", "Version of the agent", None, MetricType::Info, |metric| {
             metric.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])
         })?;
-        let up = u8::from(known.state.status == Status::Watching);
-        out.gauge("target_up", "The target is there and watched", None, f64::from(up))?;
-        out.counter(
-            "target_attaches",
-            "Times that the target was found and attached to",
-            known.state.attaches,
-        )?;
-        out.counter("target_losses", "Times that the target went away", known.state.losses_of_target)?;
-        out.counter("windows", "Windows that have ended", known.state.windows)?;
         let window = self.window.as_secs_f64();
         out.gauge("window", "Length of a window", Some(Suffix::Seconds), window)?;
-        out.seconds("agent_cpu", "CPU time of the agent itself", self.own.cpu_ns)?;
-        let resident = self.own.resident_bytes as f64;
-        out.gauge("agent_resident", "Resident memory of the agent itself", Some(Suffix::Bytes), resident)
+        out.seconds("agent_cpu", "CPU time of the agent itself", self.cpu_ns)?;
+        let resident = self.resident_bytes as f64;
+        out.gauge("agent_resident", "Resident memory of the agent itself", Some(Suffix::Bytes), resident)?;
+        self.encode_rows(out)
+    }
+
+    /// Rows of `--parquet`; nothing where they are not wanted.
+    fn encode_rows(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let Some(totals) = &self.rows else { return Ok(()) };
+        let by_cause = |out: &mut Out<'_, '_>, name: &str, help: &str, behind: u64, failed: u64| {
+            out.family(name, help, None, MetricType::Counter, |metric| {
+                counter(metric, &[("cause", "behind")], behind)?;
+                counter(metric, &[("cause", "failed")], failed)
+            })
+        };
+        out.counter("parquet_requests", "Requests in files that are whole", totals.written.requests)?;
+        out.counter("parquet_windows", "Windows in files that are whole", totals.written.windows)?;
+        out.counter("parquet_files", "Files that are whole", totals.written.files)?;
+        let help = "Requests without a row: writing was behind, or failed";
+        by_cause(out, "parquet_requests_lost", help, totals.requests_behind, totals.requests_failed)?;
+        let help = "Windows without a row: writing was behind, or failed";
+        by_cause(out, "parquet_windows_lost", help, totals.windows_behind, totals.windows_failed)?;
+        let help = "Requests in files that were removed to keep the budget";
+        out.counter("parquet_requests_removed", help, totals.requests_removed)?;
+        let help = "Windows in files that were removed to keep the budget";
+        out.counter("parquet_windows_removed", help, totals.windows_removed)?;
+        let help = "Unfinished files of agents that were killed, removed at the start";
+        out.counter("parquet_files_abandoned", help, totals.files_abandoned)?;
+        let bytes = || Some(Suffix::Bytes);
+        let stored = totals.stored_bytes as f64;
+        out.gauge("parquet_stored", "What the files of this agent take", bytes(), stored)?;
+        let budget = totals.budget_bytes as f64;
+        out.gauge("parquet_budget", "What the files of this agent may take", bytes(), budget)?;
+        let failing = f64::from(u8::from(totals.failing.is_some()));
+        out.gauge("parquet_failing", "The last attempt to write rows failed", None, failing)
+    }
+}
+
+impl Metrics {
+    fn about(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let state = &self.known.state;
+        let up = u8::from(state.status == Status::Watching);
+        out.gauge("target_up", "The target is there and watched", None, f64::from(up))?;
+        out.counter("target_attaches", "Times that the target was found and attached to", state.attaches)?;
+        out.counter("target_losses", "Times that the target went away", state.losses_of_target)?;
+        out.counter("windows", "Windows that have ended", state.windows)
     }
 
     /// Which modes are attached; full traces beside light mode, where that is attached or was.
@@ -139,38 +208,18 @@ impl Metrics {
         let Some(held) = self.known.held else { return Ok(()) };
         let help = "Time that the recording in memory goes back";
         out.gauge("kept", help, Some(Suffix::Seconds), held.length_ns as f64 / 1e9)?;
-        out.gauge("kept", "What the recording in memory takes", Some(Suffix::Bytes), held.bytes as f64)
-    }
-
-    /// Rows of `--parquet`; nothing where they are not wanted.
-    fn rows(&self, out: &mut Out<'_, '_>) -> fmt::Result {
-        let Some(totals) = &self.own.rows else { return Ok(()) };
-        let by_cause = |out: &mut Out<'_, '_>, name: &str, help: &str, behind: u64, failed: u64| {
-            out.family(name, help, None, MetricType::Counter, |metric| {
-                counter(metric, &[("cause", "behind")], behind)?;
-                counter(metric, &[("cause", "failed")], failed)
-            })
-        };
-        out.counter("parquet_requests", "Requests in files that are whole", totals.written.requests)?;
-        out.counter("parquet_windows", "Windows in files that are whole", totals.written.windows)?;
-        out.counter("parquet_files", "Files that are whole", totals.written.files)?;
-        let help = "Requests without a row: writing was behind, or failed";
-        by_cause(out, "parquet_requests_lost", help, totals.requests_behind, totals.requests_failed)?;
-        let help = "Windows without a row: writing was behind, or failed";
-        by_cause(out, "parquet_windows_lost", help, totals.windows_behind, totals.windows_failed)?;
-        let help = "Requests in files that were removed to keep the budget";
-        out.counter("parquet_requests_removed", help, totals.requests_removed)?;
-        let help = "Windows in files that were removed to keep the budget";
-        out.counter("parquet_windows_removed", help, totals.windows_removed)?;
-        let help = "Unfinished files of agents that were killed, removed at the start";
-        out.counter("parquet_files_abandoned", help, totals.files_abandoned)?;
-        let bytes = || Some(Suffix::Bytes);
-        let stored = totals.stored_bytes as f64;
-        out.gauge("parquet_stored", "What the files of this agent take", bytes(), stored)?;
-        let budget = totals.budget_bytes as f64;
-        out.gauge("parquet_budget", "What the files of this agent may take", bytes(), budget)?;
-        let failing = f64::from(u8::from(totals.failing.is_some()));
-        out.gauge("parquet_failing", "The last attempt to write rows failed", None, failing)
+        out.gauge("kept", "What the recording in memory takes", Some(Suffix::Bytes), held.bytes as f64)?;
+        let help = "Times that the recording in memory was set aside";
+        out.family("kept_set_aside", help, None, MetricType::Counter, |metric| {
+            for cause in Cause::LABELS.into_iter().skip(1).chain([SIGNAL]) {
+                counter(
+                    metric,
+                    &[("cause", cause)],
+                    self.known.frozen.get(cause).copied().unwrap_or_default(),
+                )?;
+            }
+            Ok(())
+        })
     }
 
     fn requests(&self, out: &mut Out<'_, '_>) -> fmt::Result {

@@ -7,6 +7,9 @@ use crate::cli::full::Condition;
 /// Of fewer requests the slowest one alone would decide.
 const MIN_REQUESTS: usize = 20;
 
+/// The label of what a signal asked for.
+pub const SIGNAL: &str = "signal";
+
 /// What light mode sees now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {

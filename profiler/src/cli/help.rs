@@ -98,7 +98,8 @@ pub(super) const SERVE: &str = "\
 Examples:
   sudo wsgi-trace serve --name gunicorn
   sudo wsgi-trace serve --port 8000 --listen 127.0.0.1:9750 --window 5m
-  sudo wsgi-trace serve --name gunicorn --listen 0.0.0.0:9750 --token-file /etc/wsgi-trace/token";
+  sudo wsgi-trace serve --name gunicorn --listen 0.0.0.0:9750 --token-file /etc/wsgi-trace/token
+  sudo wsgi-trace serve --all --match 'pod=web-*'";
 
 /// End of `wsgi-trace serve --help`.
 pub(super) fn serve() -> String {
@@ -106,7 +107,8 @@ pub(super) fn serve() -> String {
         "{SERVE}\n\n\
          /metrics for Prometheus, /report.json for the last window (?window=current for the open one), / for a browser,\n\
          /healthz for its state. With --light, POST /full?seconds=60 traces in full for a minute, and ?window=full has that.\n\
-         With --name and --port it waits for the server, and finds it again after a restart."
+         With --name and --port it waits for the server, and finds it again after a restart. With --all it has every server\n\
+         of this machine: all at / and /servers.json, each at /server/PID/."
     )
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::full::Condition;
 use super::{duration, export};
 use crate::recording::Keep;
 
@@ -22,6 +23,12 @@ pub struct Kept {
     /// What --keep may take in memory: a number with kB, MB, GB
     #[arg(long, value_name = "SIZE", default_value = "64MB", value_parser = export::size, requires = "keep", hide_short_help = true)]
     pub keep_memory: u64,
+    /// Set aside what --keep has when this happens: conditions as of --full-when
+    ///
+    /// SIGUSR1 does it, too. GET /recording.wtrace?of=trigger has it. It stays for ten minutes at least, and
+    /// takes as much memory again.
+    #[arg(long, value_name = "CONDITION", value_delimiter = ',', requires = "keep", hide_short_help = true)]
+    pub keep_when: Vec<Condition>,
 }
 
 impl Kept {

@@ -14,6 +14,7 @@ use super::gil::Gil;
 use super::help::ADVANCED;
 use super::kept::Kept;
 use super::looks::Looks;
+use super::matches::Match;
 use super::otlp::Otlp;
 use super::target::Target;
 use super::tls::Tls;
@@ -26,6 +27,18 @@ pub struct Serve {
     /// Which server.
     #[command(flatten)]
     pub target: Target,
+    /// Every WSGI and ASGI server of this machine, as it comes and goes
+    ///
+    /// Each has its own windows, verdict and mode, at /server/PID/; / has all of them, the worst first. They
+    /// share one set of programs, so that ten cost little more than one.
+    #[arg(long, group = "target", conflicts_with_all = ["with_front_end", "otlp", "parquet"])]
+    pub all: bool,
+    /// With --all, only servers that fit: pod=web-*, port=8000, user=www-data
+    ///
+    /// Keys: name, user, cgroup, container, pod, namespace, port. Each key that is given has to fit, of
+    /// several patterns for one key any; * stands for any text, ? for one character.
+    #[arg(long = "match", value_name = "KEY=PATTERN", requires = "all", hide_short_help = true)]
+    pub matches: Vec<Match>,
     /// Address to serve on; beyond this machine only with --token-file
     ///
     /// Or with a socket from systemd.

@@ -29,9 +29,9 @@ pub enum ListError {
 
 /// One server in the JSON list.
 #[derive(Serialize)]
-struct Row {
+pub(super) struct Row {
     pid: u32,
-    server: String,
+    pub(super) server: String,
     version: Option<String>,
     worker_class: String,
     workers: Option<u64>,
@@ -42,15 +42,15 @@ struct Row {
     mode: Option<&'static str>,
     listeners: Vec<String>,
     python: Option<String>,
-    application: Option<String>,
+    pub(super) application: Option<String>,
     /// The container that it runs in; null: none that is known.
-    container: Option<Container>,
+    pub(super) container: Option<Container>,
     processes: Vec<ProcessRow>,
 }
 
 /// One process in the JSON list.
 #[derive(Serialize)]
-struct ProcessRow {
+pub(super) struct ProcessRow {
     pid: u32,
     role: &'static str,
 }
@@ -74,7 +74,8 @@ pub fn run(options: &List, out: &mut impl Write) -> Result<(), ListError> {
     Ok(())
 }
 
-fn row(found: &Found, has_light: bool) -> Row {
+/// What is said of one.
+pub(super) fn row(found: &Found, has_light: bool) -> Row {
     let server = &found.recognised.server;
     let mut listeners: Vec<String> = Vec::new();
     for listener in found.facts.listeners.iter().filter(|listener| is_public(found, listener.inode)) {

@@ -80,7 +80,7 @@ pub fn of_process(proc: &Proc, tgid: u32) -> Option<String> {
 }
 
 /// Paths of a process's cgroup in every hierarchy.
-pub(super) fn all_of_process(proc: &Proc, tgid: u32) -> Vec<String> {
+pub fn all_of_process(proc: &Proc, tgid: u32) -> Vec<String> {
     let text = read::text(&proc.of(tgid, "cgroup"), 64 * 1024).unwrap_or_default();
     text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).map(str::to_owned).collect()
 }

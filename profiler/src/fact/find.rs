@@ -162,18 +162,10 @@ fn servers(proc: &Proc, forest: &Forest<'_>) -> Vec<Found> {
 /// Whether a process by itself is of a known kind, by its command line, or, for Python programs, by its open
 /// files. One that listens may be one by what it runs.
 fn may_be_server(proc: &Proc, forest: &Forest<'_>, identity: &Identity) -> bool {
-    let bare = ProcessSeen {
-        tgid: identity.tgid,
-        comm: identity.comm.clone(),
-        command_line: identity.command_line.clone(),
-        ..ProcessSeen::default()
-    };
-    if recognise(&[bare], &[]).server.name != "unknown" {
+    if is_known_by_name(identity) {
         return true;
     }
-    let executable =
-        identity.executable.as_deref().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
-    if !executable.starts_with("python") && !executable.starts_with("pypy") {
+    if !is_python(identity) {
         return false;
     }
     if !forest.listening_inodes(identity.tgid).is_empty() {
@@ -182,6 +174,28 @@ fn may_be_server(proc: &Proc, forest: &Forest<'_>, identity: &Identity) -> bool 
     let files = open_files(proc, identity.tgid).unwrap_or_default();
     process_seen(proc, identity.tgid, &files)
         .is_ok_and(|seen| recognise(&[seen], &[]).server.name != "unknown")
+}
+
+/// Whether a process that was born a while ago may be a server by now: at little cost, sooner yes than no.
+pub fn may_come_to_serve(proc: &Proc, tgid: u32) -> bool {
+    let Ok(identity) = super::process::identity(proc, tgid) else { return false };
+    is_python(&identity) || is_known_by_name(&identity)
+}
+
+fn is_known_by_name(identity: &Identity) -> bool {
+    let bare = ProcessSeen {
+        tgid: identity.tgid,
+        comm: identity.comm.clone(),
+        command_line: identity.command_line.clone(),
+        ..ProcessSeen::default()
+    };
+    recognise(&[bare], &[]).server.name != "unknown"
+}
+
+fn is_python(identity: &Identity) -> bool {
+    let executable =
+        identity.executable.as_deref().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+    executable.starts_with("python") || executable.starts_with("pypy")
 }
 
 #[cfg(test)]

@@ -88,6 +88,24 @@ pub fn identities(proc: &Proc) -> Result<HashMap<u32, Identity>, FactError> {
     Ok(tgids.into_iter().filter_map(|tgid| identity(proc, tgid).ok().map(|known| (tgid, known))).collect())
 }
 
+/// The number that a process or thread was given last, in this PID namespace (proc(5), `/proc/loadavg`).
+pub fn last_number(proc: &Proc) -> Option<u32> {
+    let text = read::text(&proc.path("loadavg"), 4096).ok()?;
+    text.split_ascii_whitespace().nth(4)?.parse().ok()
+}
+
+/// Whether the number is a process's: `/proc` answers for threads too.
+pub fn is_process(proc: &Proc, number: u32) -> bool {
+    process_of_thread(proc, number).is_ok_and(|tgid| tgid == number)
+}
+
+/// The user that a process runs as.
+pub fn user(proc: &Proc, tgid: u32) -> Option<u32> {
+    let text = read::text(&proc.of(tgid, "status"), 16 * 1024).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
 /// The process that a thread belongs to; `/proc` answers for threads too.
 pub(super) fn process_of_thread(proc: &Proc, tid: u32) -> Result<u32, FactError> {
     let path = proc.of(tid, "status");

@@ -64,7 +64,7 @@ impl Form for HtmlForm {
     }
 
     fn finish(&mut self, snapshot: &Snapshot, findings: &[Finding]) -> io::Result<()> {
-        self.writer.write_all(page(snapshot, findings, &self.requests).as_bytes())?;
+        self.writer.write_all(page((snapshot, findings), &self.requests, None).as_bytes())?;
         self.writer.flush()
     }
 }
@@ -75,9 +75,18 @@ pub fn render<'a>(
     findings: &[Finding],
     requests: impl IntoIterator<Item = &'a profiler_core::model::request::Request>,
 ) -> String {
+    render_noting(None, (snapshot, findings), requests)
+}
+
+/// The same with a sentence at its top that is not of the window.
+pub fn render_noting<'a>(
+    notice: Option<&str>,
+    (snapshot, findings): (&Snapshot, &[Finding]),
+    requests: impl IntoIterator<Item = &'a profiler_core::model::request::Request>,
+) -> String {
     let mut collected = Collected::default();
     requests.into_iter().for_each(|request| collected.push(request));
-    page(snapshot, findings, &collected)
+    page((snapshot, findings), &collected, notice)
 }
 
 /// A page of other things in the same style, without script.
@@ -113,13 +122,13 @@ fn begin(html: &mut Html, title: &str, script: &str) {
     html.element("title", title).raw("\n<style>").raw(STYLE).raw("</style>\n</head>\n");
 }
 
-fn page(snapshot: &Snapshot, findings: &[Finding], requests: &Collected) -> String {
+fn page((snapshot, findings): (&Snapshot, &[Finding]), requests: &Collected, notice: Option<&str>) -> String {
     let sections = document::sections(snapshot, findings);
     let sections: Vec<Section<'_>> = sections.into_iter().filter(|section| section.on.is(On::PAGE)).collect();
     let mut html = Html::default();
     begin(&mut html, &head::title(snapshot), SCRIPT);
     html.raw("<body id=\"top\">\n<a class=\"skip\" href=\"#findings\">To the findings</a>\n");
-    head::section(&mut html, snapshot, findings);
+    head::section(&mut html, (snapshot, findings), notice);
     html.raw("<nav aria-label=\"Sections\"><ul>");
     for section in &sections {
         html.raw("<li><a href=\"#").raw(section.id).raw("\">").raw(section.short).raw("</a></li>");

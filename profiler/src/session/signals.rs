@@ -6,11 +6,21 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::SessionError;
 
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The end of the run.
+    End,
+    /// Setting aside what is kept in memory.
+    SetAside,
+}
+
 /// From when it exists on, none of these signals ends the program by itself.
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
+    set_aside: Option<Signal>,
 }
 
 impl Signals {
@@ -23,6 +33,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hang_up: signal(SignalKind::hangup())?,
+            set_aside: None,
         })
     }
 
@@ -32,6 +43,32 @@ impl Signals {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
             _ = self.hang_up.recv() => {}
+        }
+    }
+
+    /// These signals, with SIGUSR1, which then ends the program no more.
+    ///
+    /// # Errors
+    /// If the runtime refuses.
+    pub fn and_set_aside(mut self) -> Result<Self, SessionError> {
+        self.set_aside = Some(signal(SignalKind::user_defined1())?);
+        Ok(self)
+    }
+
+    /// Waits for the next one, SIGUSR1 among them.
+    pub async fn next(&mut self) -> Heard {
+        let Self { interrupt, terminate, hang_up, set_aside } = self;
+        let set_aside = async {
+            match set_aside {
+                Some(signal) => signal.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = interrupt.recv() => Heard::End,
+            _ = terminate.recv() => Heard::End,
+            _ = hang_up.recv() => Heard::End,
+            _ = set_aside => Heard::SetAside,
         }
     }
 }

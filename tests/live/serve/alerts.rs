@@ -63,7 +63,7 @@ fn board() -> Board {
 
 /// What the agent says then.
 fn exposition(board: &Board) -> anyhow::Result<String> {
-    Ok(plain(&render(board.known(), Duration::from_secs(60), Own::default())?))
+    Ok(plain(&render(board.known(), Some(Own { window: Duration::from_secs(60), ..Own::default() }))?))
 }
 
 /// Every metric with its kind.

@@ -4,6 +4,7 @@
 
 mod access;
 mod alerts;
+mod all;
 mod change;
 mod dashboards;
 mod fleet_rules;

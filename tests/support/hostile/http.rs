@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use wsgi_trace::agent::board::Board;
-use wsgi_trace::agent::http::{Answers, Server};
+use wsgi_trace::agent::http::{Answers, Door, Server};
 use wsgi_trace::agent::listen::{Access, Socket};
 
 /// Longer than the server gives a client that says nothing more.
@@ -30,8 +30,8 @@ fn start() -> Option<Subject> {
     let socket = Socket::Unix(UnixListener::bind(&place).ok()?);
     // Nobody looks at a window: whoever asks for one is told so at once.
     let (questions, _) = mpsc::channel(1);
-    let answers = Answers::new(Arc::new(Board::default()), questions, Access::Local, Duration::from_secs(30));
-    let server = Server::start(socket, answers).ok()?;
+    let answers = Answers::new(Arc::new(Board::default()), questions, Duration::from_secs(30));
+    let server = Server::start(socket, Door::new(Access::Local, answers)).ok()?;
     Some(Subject { _server: server, place, _directory: directory })
 }
 

@@ -14,15 +14,23 @@ fn ends(changes: &mut Changes, window: &Window) -> Option<Change> {
     changes.window(&window.snapshot, &window.findings)
 }
 
-/// A whole window, with so many workers by the settings.
+/// A whole window, with so many threads by the settings.
 fn window(threads: &str) -> Window {
+    window_of(threads, 10_000_000)
+}
+
+/// The same with requests that take so long and a little more.
+fn window_of(threads: &str, cpu_ns: u64) -> Window {
     let (mut snapshot, findings) = fixture::healthy();
     snapshot.window.end_reason = Some(EndReason::NextWindow);
     // How far its mean can be trusted.
     for request in 0..2_000_u64 {
         let mut phases = Phases::default();
-        phases.add(Phase::Cpu, 10_000_000 + request % 7 * 1_000_000);
+        phases.add(Phase::Cpu, cpu_ns + request % 7 * 1_000_000);
         snapshot.requests.spread.add(&phases);
+    }
+    for endpoint in &mut snapshot.by_endpoint.list {
+        endpoint.phases.add(Phase::Cpu, (cpu_ns - 10_000_000) * endpoint.count);
     }
     let setting = snapshot.server.settings.iter_mut().find(|setting| setting.name == "threads");
     threads.clone_into(&mut setting.unwrap().value);
@@ -99,4 +107,19 @@ fn a_like_load_that_comes_later_is_compared() {
     let change = ends(&mut changes, &window("4")).unwrap();
     assert!(change.sentence.starts_with("restarted: "), "{}", change.sentence);
     assert_ne!(change.outcome, Outcome::NotComparable.name(), "{}", change.sentence);
+}
+
+#[test]
+fn a_change_by_which_requests_take_longer_is_worse_and_the_way_back_is_better() {
+    let mut changes = Changes::default();
+    let slower = || window_of("1", 90_000_000);
+    ends(&mut changes, &window("4"));
+    changes.restarted();
+    ends(&mut changes, &slower());
+    let change = ends(&mut changes, &slower()).unwrap();
+    assert_eq!(change.outcome, Outcome::Worse.name());
+    assert!(change.sentence.starts_with("threads 4 → 1: worse: "), "{}", change.sentence);
+    changes.restarted();
+    ends(&mut changes, &window("4"));
+    assert_eq!(ends(&mut changes, &window("4")).unwrap().outcome, Outcome::Better.name());
 }

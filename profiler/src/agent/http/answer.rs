@@ -19,13 +19,9 @@ use crate::agent::board::{Board, KeptAsk, Modes, Question, Status, View};
 use crate::agent::budget::Refusal;
 use crate::agent::exposition::{self, OPENMETRICS, PLAIN};
 use crate::agent::full::{Ask, Wish};
-use crate::agent::listen::Access;
 use crate::agent::metrics::{self, Own};
 use crate::export::Courier;
-use crate::fact::Proc;
-use crate::fact::memory::resident_bytes;
 use crate::report::{html, json};
-use crate::source::live::clock::process_cpu_ns;
 
 /// How old an answer may be.
 const FRESH_FOR: Duration = Duration::from_secs(1);
@@ -35,18 +31,19 @@ const LOOK_WITHIN: Duration = Duration::from_secs(2);
 /// Begins a full trace, and ends it.
 const FULL: &str = "/full";
 
-const HTML: &str = "text/html; charset=utf-8";
+/// Content type of a page.
+pub const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 const BINARY: &str = "application/octet-stream";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-type Reply = Response<Full<Bytes>>;
+/// A response.
+pub type Reply = Response<Full<Bytes>>;
 
 /// Everything that answers are made from.
 pub struct Answers {
     board: Arc<Board>,
     questions: mpsc::Sender<Question>,
-    access: Access,
     window: Duration,
     /// What writes rows, where that is wanted.
     rows: Option<Arc<Courier>>,
@@ -93,20 +90,16 @@ struct Health {
     target_losses: u64,
     /// What became of the last change of the server.
     change: Option<String>,
+    /// How long that has been known.
+    change_seconds_ago: Option<u64>,
 }
 
 impl Answers {
     /// Answers from this board; `window` is the length of a window.
-    pub fn new(
-        board: Arc<Board>,
-        questions: mpsc::Sender<Question>,
-        access: Access,
-        window: Duration,
-    ) -> Self {
+    pub fn new(board: Arc<Board>, questions: mpsc::Sender<Question>, window: Duration) -> Self {
         Self {
             board,
             questions,
-            access,
             window,
             rows: None,
             full: None,
@@ -137,21 +130,15 @@ impl Answers {
         self
     }
 
-    /// Answers one request.
-    pub async fn answer<B>(&self, request: &Request<B>) -> Reply {
+    /// What it answers from.
+    pub const fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    /// Answers one request, as if it was for this path.
+    pub async fn answer_at<B>(&self, request: &Request<B>, path: &str) -> Reply {
         let headers = request.headers();
-        let authorization = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-        // A Host header that is no text names nobody.
-        let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or("?"));
-        if let Err((status, sentence)) = self.access.check(authorization, host) {
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
-            let mut reply = say(status, sentence);
-            if status == StatusCode::UNAUTHORIZED {
-                reply.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            return reply;
-        }
-        let is_full = request.uri().path() == FULL;
+        let is_full = path == FULL;
         let (is_allowed, allowed, sentence) = match is_full {
             true => {
                 let is_allowed = matches!(*request.method(), Method::POST | Method::DELETE);
@@ -180,7 +167,7 @@ impl Answers {
                 Err(sentence) => say(StatusCode::BAD_REQUEST, sentence),
             };
         }
-        match request.uri().path() {
+        match path {
             "/metrics" => {
                 let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
                 self.metrics(exposition::wants_openmetrics(accept)).await
@@ -198,9 +185,13 @@ impl Answers {
                 Some("window=full") => self.full_report(Form::FullPage).await,
                 _ => self.page().await,
             },
-            "/recording.wtrace" => self.recording(*request.method() == Method::HEAD).await,
+            "/recording.wtrace" => match request.uri().query() {
+                None | Some("" | "of=now") => self.recording(*request.method() == Method::HEAD, false).await,
+                Some("of=trigger") => self.recording(*request.method() == Method::HEAD, true).await,
+                Some(_) => say(StatusCode::BAD_REQUEST, "only ?of=now or ?of=trigger can be asked for"),
+            },
             "/change.json" => match self.board.last_change() {
-                Some(change) => serialized(change.as_ref()),
+                Some((_, change)) => serialized(change.as_ref()),
                 None => say(StatusCode::NOT_FOUND, "no change of the server was compared yet"),
             },
             "/healthz" => self.health(),
@@ -213,7 +204,7 @@ impl Answers {
     }
 
     /// Has the open window looked at, unless that was done just now.
-    async fn look(&self) {
+    pub async fn look(&self) {
         let _one_at_a_time = self.looking.lock().await;
         let is_fresh = self.board.current().is_some_and(|(at, _)| at.elapsed() < FRESH_FOR);
         if is_fresh || self.board.state().status != Status::Watching {
@@ -230,12 +221,9 @@ impl Answers {
         let mut kept = self.metrics.lock().await;
         if kept.as_ref().is_none_or(|(at, ..)| at.elapsed() >= FRESH_FOR) {
             self.look().await;
-            let own = Own {
-                cpu_ns: process_cpu_ns(),
-                resident_bytes: resident_bytes(&Proc::default(), std::process::id()).unwrap_or(0),
-                rows: self.rows.as_ref().map(|rows| rows.totals()),
-            };
-            let Ok(text) = metrics::render(self.board.known(), self.window, own) else {
+            let rows = self.rows.as_ref().map(|rows| rows.totals());
+            let own = Own { rows, ..Own::now(self.window) };
+            let Ok(text) = metrics::render(self.board.known(), Some(own)) else {
                 return say(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written");
             };
             let plain = exposition::plain(&text);
@@ -343,7 +331,12 @@ impl Answers {
             }
             Form::CurrentPage | Form::LastPage | Form::FullPage => {
                 let requests = view.requests.iter().map(AsRef::as_ref);
-                Bytes::from(html::render(&view.snapshot, &view.findings, requests))
+                let changed = self.board.last_change().map(|(at, change)| {
+                    let minutes = at.elapsed().as_secs() / 60;
+                    format!("Last change of the server, {minutes} min ago: {}", change.sentence)
+                });
+                let window = (&view.snapshot, view.findings.as_slice());
+                Bytes::from(html::render_noting(changed.as_deref(), window, requests))
             }
         };
         *place = Some((view, bytes.clone()));
@@ -351,9 +344,10 @@ impl Answers {
     }
 
     /// What is kept in memory, as a recording: one at a time, and one a second at most.
-    async fn recording(&self, is_head: bool) -> Reply {
+    async fn recording(&self, is_head: bool, is_frozen: bool) -> Reply {
         const NOTHING: &str =
             "nothing is kept in memory; serve --keep 60s does that, once the server is watched";
+        const NOT_SET_ASIDE: &str = "nothing was set aside; --keep-when and SIGUSR1 do that";
         const BUSY: &str = "the agent is busy, ask again in a moment";
         if is_head {
             return reply(BINARY, Bytes::new());
@@ -362,10 +356,12 @@ impl Answers {
         if let Some(made) = *made {
             tokio::time::sleep(FRESH_FOR.saturating_sub(made.elapsed())).await;
         }
-        let (ask, answered) = oneshot::channel();
+        let (answer, answered) = oneshot::channel();
+        let ask = KeptAsk { is_frozen, answer };
         let sent = self.kept.as_ref().is_some_and(|kept| kept.try_send(ask).is_ok());
         let copy = match timeout(LOOK_WITHIN, answered).await {
             Ok(Ok(Some(copy))) if sent => copy,
+            Ok(Ok(None)) if is_frozen => return say(StatusCode::NOT_FOUND, NOT_SET_ASIDE),
             Ok(Ok(None)) => return say(StatusCode::SERVICE_UNAVAILABLE, NOTHING),
             _ => return say(StatusCode::SERVICE_UNAVAILABLE, BUSY),
         };
@@ -398,6 +394,7 @@ impl Answers {
             Status::Attaching => ("attaching", None),
             Status::Waiting(reason) => ("waiting", Some(reason)),
         };
+        let changed = self.board.last_change();
         let health = Health {
             status,
             reason,
@@ -408,26 +405,30 @@ impl Answers {
             running_seconds: self.began.elapsed().as_secs(),
             windows: state.windows,
             target_losses: state.losses_of_target,
-            change: self.board.last_change().map(|change| change.sentence.clone()),
+            change: changed.as_ref().map(|(_, change)| change.sentence.clone()),
+            change_seconds_ago: changed.map(|(at, _)| at.elapsed().as_secs()),
         };
         serialized(&health)
     }
 }
 
-fn serialized(value: &impl Serialize) -> Reply {
+/// An answer in JSON.
+pub fn serialized(value: &impl Serialize) -> Reply {
     match serde_json::to_vec(value) {
         Ok(bytes) => reply(JSON, Bytes::from(bytes)),
         Err(_) => say(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be written"),
     }
 }
 
-fn say(status: StatusCode, sentence: &'static str) -> Reply {
+/// An answer of one sentence.
+pub fn say(status: StatusCode, sentence: &'static str) -> Reply {
     let mut reply = reply(TEXT, Bytes::from(format!("{sentence}\n")));
     *reply.status_mut() = status;
     reply
 }
 
-fn reply(kind: &'static str, body: Bytes) -> Reply {
+/// An answer of this content type.
+pub fn reply(kind: &'static str, body: Bytes) -> Reply {
     let mut reply = Response::new(Full::new(body));
     for (name, value) in [
         (header::CONTENT_TYPE, kind),

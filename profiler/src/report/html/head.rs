@@ -16,13 +16,16 @@ pub(super) fn title(snapshot: &Snapshot) -> String {
     format!("{} - wsgi-trace", server.split(header::DOT).next().unwrap_or_default())
 }
 
-pub(super) fn section(html: &mut Html, snapshot: &Snapshot, findings: &[Finding]) {
+pub(super) fn section(html: &mut Html, (snapshot, findings): (&Snapshot, &[Finding]), notice: Option<&str>) {
     html.raw("<header>");
     if let Some(what) = losses::what_is_missing(&snapshot.coverage.losses) {
         html.raw("<p class=\"incomplete\" role=\"alert\"><strong>INCOMPLETE</strong> ").text(&what);
         html.raw(". See <a href=\"#losses\">Losses</a>.</p>");
     }
     headline(html, snapshot, findings);
+    if let Some(notice) = notice {
+        html.element("p", notice);
+    }
     html.element("h1", &header::server(snapshot));
     for line in [header::settings(snapshot), header::watched(snapshot)] {
         html.element("p", &line);
