@@ -27,6 +27,7 @@ mod reading;
 
 use std::time::Duration;
 
+use profiler_common::loss::{FORK_UNADOPTED, RING_BUSY, RING_FULL_LIFECYCLE, THREAD_TABLE_FULL};
 use profiler_core::fact::{Attached, Counters, EndReason, Fact, OpenSlice, SessionStarted};
 use profiler_core::machine::driver::now::ThreadGlance;
 use profiler_core::model::Snapshot;
@@ -66,6 +67,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const ROLLED_AFTER: Duration = Duration::from_millis(120);
 /// How often the ring is emptied at most to have every record that was counted before.
 const MAX_CATCH_UP: usize = 8;
+
+/// Losses of what may have told of a birth.
+const TELL_OF_BIRTHS: [u32; 4] = [RING_FULL_LIFECYCLE, RING_BUSY, FORK_UNADOPTED, THREAD_TABLE_FULL];
+/// After so many looks at most it is looked whether the target lives, although no end of a process was told.
+const ENDS_UNTOLD: u32 = 10;
 
 /// What to watch and how.
 pub struct Watch {
@@ -118,6 +124,8 @@ pub struct Session<O> {
     queues: Queues,
     open_files: OpenFiles,
     cost: Cost,
+    /// Processes that had ended when it was looked whether the target lives, and looks since.
+    ends: (u64, u32),
     /// A window was ended then, and has not been taken yet.
     rolled: Option<Instant>,
     drain_timer: Interval,
@@ -167,7 +175,7 @@ impl<O: Observer> Session<O> {
             None => None,
         };
         let mut feed = Feed::new(Pipeline::new(observer.settings()), recorder, watch.keep.map(Kept::new));
-        let mut queues = Queues::default();
+        let mut queues = programs.queues();
         for (time_ns, fact) in before {
             queues.note(&fact);
             if let Fact::ListenerSeen(listener) = &fact {
@@ -195,6 +203,7 @@ impl<O: Observer> Session<O> {
             queues,
             open_files: OpenFiles::default(),
             cost,
+            ends: (0, ENDS_UNTOLD),
             rolled: None,
             drain_timer,
             gather_timer,
@@ -226,7 +235,7 @@ impl<O: Observer> Session<O> {
                 if self.rolled.is_some_and(|at| at.elapsed() >= ROLLED_AFTER) {
                     self.fact(Fact::Tick);
                 }
-                if !self.target_lives() {
+                if self.may_have_ended() && !self.target_lives() {
                     return Tick::TargetGone;
                 }
                 Tick::Drained
@@ -433,7 +442,7 @@ impl<O: Observer> Session<O> {
         for fact in self.gather.interpreters_again(&mut self.source) {
             self.fact(fact);
         }
-        if let Some(attached) = self.gather.other_profilers(&self.source) {
+        if let Some(attached) = self.gather.other_profilers_now_and_then(&self.source) {
             self.fact(attached);
         }
         self.feed.flush();
@@ -456,10 +465,10 @@ impl<O: Observer> Session<O> {
         }
     }
 
-    /// Changes whenever a process may have been born: also with each record that was lost, as it may have
-    /// told of one.
+    /// Changes whenever a process may have been born: also with each record that was lost and may have told
+    /// of one.
     fn births(&self) -> u64 {
-        let lost = self.source.counters().lost.iter().fold(0_u64, |sum, (_, count)| sum.wrapping_add(*count));
+        let lost = TELL_OF_BIRTHS.iter().fold(0_u64, |sum, cause| sum.wrapping_add(self.source.lost(*cause)));
         self.feed.processes_born().wrapping_add(lost)
     }
 
@@ -526,6 +535,15 @@ impl<O: Observer> Session<O> {
         facts.push(Fact::QueueCounts(self.source.queue_counts()));
         facts.push(self.cost.fact());
         facts
+    }
+
+    /// Whether a process of the target has ended since this was asked last, or that may have been missed.
+    fn may_have_ended(&mut self) -> bool {
+        let ended = self.feed.processes_ended();
+        let (before, looks) = self.ends;
+        let is_due = ended != before || looks >= ENDS_UNTOLD;
+        self.ends = (ended, if is_due { 0 } else { looks.saturating_add(1) });
+        is_due
     }
 
     fn target_lives(&self) -> bool {

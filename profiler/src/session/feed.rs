@@ -27,6 +27,7 @@ pub struct Feed {
     scratch: Vec<u8>,
     until_ns: u64,
     processes_born: u64,
+    processes_ended: u64,
     /// Newborn processes that nobody has taken yet, each after its parent.
     newborn: Vec<(u32, u32)>,
 }
@@ -44,6 +45,7 @@ impl Feed {
             scratch,
             until_ns: u64::MAX,
             processes_born: 0,
+            processes_ended: 0,
             newborn: Vec::new(),
         }
     }
@@ -82,6 +84,7 @@ impl Feed {
                 self.newborn.push((record.header.tgid, record.other_tgid));
             }
         } else if record.what == lifecycle::EXIT && record.header.tgid == record.header.tid {
+            self.processes_ended = self.processes_ended.saturating_add(1);
             self.redactor.forget(record.header.tgid);
         }
     }
@@ -109,6 +112,11 @@ impl Feed {
     /// Processes that the target has forked so far.
     pub const fn processes_born(&self) -> u64 {
         self.processes_born
+    }
+
+    /// Processes of the target of which the first thread has ended so far.
+    pub const fn processes_ended(&self) -> u64 {
+        self.processes_ended
     }
 
     /// Processes that were born since the last call, each after its parent. What is beyond the bound is found

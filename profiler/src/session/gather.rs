@@ -26,6 +26,9 @@ const SAMPLE_AFTER: Duration = Duration::from_millis(700);
 /// How long they stay on: they cost every BPF program of the machine two clock reads a run.
 const SAMPLE_FOR: Duration = Duration::from_millis(400);
 
+/// Every so many seconds it is looked for other profilers: that goes through all maps of the machine.
+const OTHERS_EVERY: u32 = 5;
+
 /// Processes whose memory is read.
 const MAX_MEMORIES: usize = 256;
 
@@ -36,6 +39,8 @@ pub(super) struct Gather {
     pub(super) known: Vec<u32>,
     /// Processes whose facts were read once so far.
     young: Vec<u32>,
+    /// How often it was asked for other profilers.
+    asked_for_others: u32,
     /// Forks of processes that are accounted for in `known`.
     born: u64,
     pub(super) attached: Attached,
@@ -97,7 +102,8 @@ impl Gather {
         (locks, tls): (LockWatch, TlsWatch),
     ) -> Self {
         let cgroups = CgroupReaders::for_process(&proc, watched.server.root);
-        Self { proc, watched, known: Vec::new(), young: Vec::new(), born: 0, attached, cgroups, locks, tls }
+        let (known, young) = (Vec::new(), Vec::new());
+        Self { proc, watched, known, young, asked_for_others: 0, born: 0, attached, cgroups, locks, tls }
     }
 
     /// The processes of which something new is to be read: workers are followed from their fork on; here
@@ -144,6 +150,12 @@ impl Gather {
         }
         self.attached.other_profilers = others;
         Some(Fact::Attached(self.attached.clone()))
+    }
+
+    /// The same, most times without a look.
+    pub(super) fn other_profilers_now_and_then(&mut self, source: &Tap) -> Option<Fact> {
+        self.asked_for_others = self.asked_for_others.wrapping_add(1);
+        if self.asked_for_others.is_multiple_of(OTHERS_EVERY) { self.other_profilers(source) } else { None }
     }
 
     /// Where the interpreter locks of a process are; nothing, if it is gone.

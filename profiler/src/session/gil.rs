@@ -19,8 +19,12 @@ use crate::fact::python::{Interpreters, Looked, Numbers};
 use crate::session::shared::Tap;
 use crate::source::live::FollowedLocks;
 
-/// Processes looked at again each second: a new interpreter in one is known after a few seconds at most.
+/// Processes looked at again each second.
 const AGAIN_EACH_TICK: usize = 4;
+/// Seconds after which a process is looked at again at the latest: each look that finds what the one before
+/// found puts the next one off by one more. Where there is no interpreter yet, one is known sooner.
+const LONGEST_REST: u32 = 10;
+const REST_WITHOUT_INTERPRETER: u32 = 3;
 /// Files with an interpreter that get probes.
 const MAX_FILES: usize = 64;
 
@@ -38,6 +42,8 @@ pub(super) struct LockWatch {
     files: BTreeMap<(String, u64), GilFile>,
     /// Process looked at again last.
     last_again: u32,
+    /// For how many seconds each was left alone last, and for how many it still is.
+    rests: BTreeMap<u32, (u32, u32)>,
     /// Hits and attempts told last.
     told: (u64, u64),
 }
@@ -56,6 +62,7 @@ impl LockWatch {
             seen: BTreeMap::new(),
             files: BTreeMap::new(),
             last_again: 0,
+            rests: BTreeMap::new(),
             told: (0, 0),
         }
     }
@@ -101,7 +108,8 @@ impl LockWatch {
             source.forget_locks(tgid);
         }
         self.codes.next_turn();
-        let mut turn: Vec<u32> = known.to_vec();
+        self.rests.retain(|tgid, _| known.contains(tgid));
+        let mut turn: Vec<u32> = known.iter().copied().filter(|tgid| self.is_rested(*tgid)).collect();
         turn.sort_unstable();
         let first = turn.partition_point(|tgid| *tgid <= self.last_again);
         turn.rotate_left(first);
@@ -109,9 +117,27 @@ impl LockWatch {
         let mut facts = Vec::new();
         for tgid in turn {
             self.last_again = tgid;
-            facts.extend(self.look(proc, tgid, source));
+            let found = self.look(proc, tgid, source);
+            self.rest(tgid, found.is_empty());
+            facts.extend(found);
         }
         facts
+    }
+
+    /// Whether a process is to be looked at again: a second has passed.
+    fn is_rested(&mut self, tgid: u32) -> bool {
+        let (_, left) = self.rests.entry(tgid).or_default();
+        let is_over = *left == 0;
+        *left = left.saturating_sub(1);
+        is_over
+    }
+
+    fn rest(&mut self, tgid: u32, is_as_before: bool) {
+        let has_interpreter = self.seen.get(&tgid).is_some_and(|(seen, _)| !seen.locks.is_empty());
+        let longest = if has_interpreter { LONGEST_REST } else { REST_WITHOUT_INTERPRETER };
+        let (last, left) = self.rests.entry(tgid).or_default();
+        *last = if is_as_before { last.saturating_add(1).min(longest) } else { 0 };
+        *left = *last;
     }
 
     /// What threads call themselves in processes of other PID namespaces, where there are others than before.

@@ -2,6 +2,7 @@
 //!
 //! In: the target's processes. Out: facts where something has changed. A look is one `stat` a process: since
 //! Linux 6.2 the size of `/proc/PID/fd` is the number of descriptors. Before, they are counted once a second.
+//! A process that is far from its limit is looked at once a second, too.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,9 @@ use crate::fact::process::open_files_limit;
 
 /// Processes looked at.
 const MAX_PROCESSES: usize = 1024;
+
+/// A process is far from its limit with fewer descriptors than this part of it.
+const FAR: u64 = 4;
 
 /// What was read last.
 #[derive(Default)]
@@ -28,6 +32,10 @@ impl OpenFiles {
         self.last.retain(|tgid, _| tgids.contains(tgid));
         let mut facts = Vec::new();
         for &tgid in tgids.iter().take(MAX_PROCESSES) {
+            let is_far = |last: &Reading| last.open.saturating_mul(FAR) < last.limit;
+            if !may_count && self.last.get(&tgid).is_some_and(is_far) {
+                continue;
+            }
             let Some(open) = open_count(proc, tgid, may_count) else { continue };
             if self.last.get(&tgid).is_some_and(|last| last.open == open) {
                 continue;

@@ -4,17 +4,23 @@
 //! listeners that are closed. A reading asks the kernel for listeners alone, some 20 µs for each family of
 //! addresses that the target listens on.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use profiler_core::fact::queue::{AcceptQueue, AcceptQueues, NetworkCounters};
 use profiler_core::fact::{Fact, ListenerSeen};
 
 use crate::fact::Proc;
 use crate::fact::network::{self, Namespace};
-use crate::fact::socket::diag::{Diag, Family};
+use crate::fact::socket::Queue;
+use crate::fact::socket::diag::{Diag, DiagError, Family};
 
 /// Network namespaces that are read.
 const MAX_NAMESPACES: usize = 16;
+/// How old a reading of another session may be: half the time between two of one's own.
+const FRESH_FOR: Duration = Duration::from_millis(50);
 /// Listeners that are read.
 const MAX_LISTENERS: usize = 1024;
 
@@ -48,9 +54,44 @@ struct Listing {
     failed: Option<String>,
 }
 
+/// What the kernel listed a moment ago: where many sessions ask for listeners of one namespace, one of them
+/// does.
+#[derive(Clone, Default)]
+pub(super) struct Listed(Rc<RefCell<Readings>>);
+
+/// By namespace and family: when they were listed, and what there was.
+type Readings = BTreeMap<(Namespace, Family), (Instant, Sockets)>;
+
+/// Inodes of listeners, with the queues of those that the kernel reports.
+type Sockets = Rc<Vec<(u64, Option<Queue>)>>;
+
+impl Listed {
+    /// All listeners of a family in a namespace, as `diag` has them or had them less than `FRESH_FOR` ago.
+    fn of(&self, namespace: Namespace, family: Family, diag: &Diag) -> Result<Sockets, DiagError> {
+        let known = self.0.borrow().get(&(namespace, family)).cloned();
+        if let Some((_, sockets)) = known.filter(|(at, _)| at.elapsed() < FRESH_FOR) {
+            return Ok(sockets);
+        }
+        let sockets = Rc::new(listed(family, diag)?);
+        let mut all = self.0.borrow_mut();
+        if all.len() >= MAX_NAMESPACES {
+            all.clear();
+        }
+        all.insert((namespace, family), (Instant::now(), Rc::clone(&sockets)));
+        Ok(sockets)
+    }
+}
+
+fn listed(family: Family, diag: &Diag) -> Result<Vec<(u64, Option<Queue>)>, DiagError> {
+    let mut sockets = Vec::new();
+    diag.list(family, true, &mut |inode, socket| sockets.push((inode, socket.queue())))?;
+    Ok(sockets)
+}
+
 /// Readers of the queues.
 #[derive(Default)]
 pub(super) struct Queues {
+    listed: Listed,
     namespaces: BTreeMap<Namespace, TargetNamespace>,
     listeners: BTreeMap<u64, Known>,
     /// Listeners that were closed, until that is asked for.
@@ -60,6 +101,11 @@ pub(super) struct Queues {
 }
 
 impl Queues {
+    /// Readers that share what they list with others.
+    pub(super) fn sharing(listed: Listed) -> Self {
+        Self { listed, ..Self::default() }
+    }
+
     /// These are the processes of the target now.
     pub(super) fn follow(&mut self, proc: &Proc, tgids: &[u32]) {
         let mut there = BTreeSet::new();
@@ -116,7 +162,7 @@ impl Queues {
 
     /// A reading, if anything has changed since the one before.
     pub(super) fn changed(&mut self) -> Option<Fact> {
-        let listing = self.list();
+        let listing = self.list(&|namespace, family, diag| self.listed.of(namespace, family, diag));
         self.follow_listing(&listing);
         let now = listing.reading()?;
         if self.last.as_ref() == Some(&now) {
@@ -157,13 +203,18 @@ impl Queues {
     /// Queues and counters as they stand, changed or not.
     pub(super) fn all(&self, proc: &Proc) -> Vec<Fact> {
         let counters = self.counters(proc).into_values().map(Fact::NetworkCounters);
-        self.list().reading().map(Fact::AcceptQueues).into_iter().chain(counters).collect()
+        self.list(&|_, family, diag| Ok(Rc::new(listed(family, diag)?)))
+            .reading()
+            .map(Fact::AcceptQueues)
+            .into_iter()
+            .chain(counters)
+            .collect()
     }
 
-    fn list(&self) -> Listing {
+    fn list(&self, ask: &dyn Fn(Namespace, Family, &Diag) -> Result<Sockets, DiagError>) -> Listing {
         let mut listing = Listing::default();
         let families: BTreeSet<Family> = self.listeners.values().map(|known| known.family).collect();
-        for target in self.namespaces.values() {
+        for (namespace, target) in &self.namespaces {
             listing.is_any |= !families.is_empty();
             let diag = match &target.diag {
                 Ok(diag) => diag,
@@ -173,18 +224,18 @@ impl Queues {
                 }
             };
             for family in &families {
-                let listed = diag.list(*family, true, &mut |inode, socket| {
-                    if !self.listeners.contains_key(&inode) {
-                        return;
+                let sockets = match ask(*namespace, *family, diag) {
+                    Ok(sockets) => sockets,
+                    Err(error) => {
+                        listing.failed.get_or_insert_with(|| error.to_string());
+                        continue;
                     }
-                    listing.open.insert(inode);
-                    if let Some(queue) = socket.queue() {
-                        let (depth, limit, refused) = (queue.depth, queue.limit, queue.drops);
-                        listing.queues.push(AcceptQueue { inode, depth, limit, refused });
+                };
+                for (inode, queue) in sockets.iter().filter(|(inode, _)| self.listeners.contains_key(inode)) {
+                    listing.open.insert(*inode);
+                    if let Some(Queue { depth, limit, drops: refused }) = *queue {
+                        listing.queues.push(AcceptQueue { inode: *inode, depth, limit, refused });
                     }
-                });
-                if let Err(error) = listed {
-                    listing.failed.get_or_insert_with(|| error.to_string());
                 }
             }
         }

@@ -21,6 +21,7 @@ use zerocopy::FromBytes as _;
 
 pub(super) use self::tap::Tap;
 use super::patrol::Patrol;
+use super::queues::{Listed, Queues};
 use crate::attach::{AttachError, Settings, execute};
 use crate::fact::Proc;
 use crate::source::live::LiveSource;
@@ -34,14 +35,22 @@ const MAX_SOCKETS: usize = profiler_common::limits::MAX_SOCKETS as usize;
 
 /// Sets of programs, by how they are attached. Each stays for as long as a session uses it.
 #[derive(Default)]
-pub struct Programs(RefCell<Vec<(Settings, Weak<RefCell<Set>>)>>);
+pub struct Programs {
+    sets: RefCell<Vec<(Settings, Weak<RefCell<Set>>)>>,
+    listed: Listed,
+}
 
 impl Programs {
     /// All processes that are followed by one of the sets.
     pub fn processes(&self) -> BTreeSet<u32> {
-        let sets = self.0.borrow();
+        let sets = self.sets.borrow();
         let sets = sets.iter().filter_map(|(_, set)| set.upgrade());
         sets.flat_map(|set| set.borrow().source.processes()).collect()
+    }
+
+    /// Readers of accept queues that share what they list.
+    pub(super) fn queues(&self) -> Queues {
+        Queues::sharing(self.listed.clone())
     }
 
     /// Programs for the processes that `find` names: a set that is attached in this way, or a new one.
@@ -55,7 +64,7 @@ impl Programs {
         proc: &Proc,
         find: &mut dyn FnMut() -> Vec<u32>,
     ) -> Result<(Tap, Attached), AttachError> {
-        let mut sets = self.0.borrow_mut();
+        let mut sets = self.sets.borrow_mut();
         sets.retain(|(_, set)| set.strong_count() > 0);
         let known =
             sets.iter().filter(|(attached, _)| attached == settings).find_map(|(_, set)| set.upgrade());

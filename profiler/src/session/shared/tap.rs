@@ -148,6 +148,11 @@ impl Tap {
         self.set.borrow().counters(self.number)
     }
 
+    /// Counts one cause of loss (`profiler_common::loss`) so far, whoever's it was.
+    pub(crate) fn lost(&self, cause: u32) -> u64 {
+        self.source().lost(cause)
+    }
+
     /// Records taken so far.
     pub(crate) fn received(&self) -> u64 {
         let set = self.set.borrow();
