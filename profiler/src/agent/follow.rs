@@ -119,7 +119,7 @@ pub struct Follow {
     /// What was set aside of what is kept.
     pub frozen: Frozen,
     /// Windows that are compared where the server changes.
-    pub changes: RefCell<Changes>,
+    pub changes: Rc<RefCell<Changes>>,
     /// Who serves, until a signal comes. It ends before the programs are detached: that may leave a process
     /// of ours behind for a second, which must not hold the socket.
     pub server: Option<Server>,

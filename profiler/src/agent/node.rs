@@ -9,7 +9,8 @@ mod finder;
 mod page;
 mod row;
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,9 @@ use tokio::time::{MissedTickBehavior, interval};
 use self::directory::{Directory, Entry, Skipped};
 use self::finder::Finder;
 use super::AgentError;
+use super::change::Changes;
 use super::follow::{Follow, Say};
+use super::heap::give_memory_back;
 use super::http::{Answers, Server};
 use crate::fact::Proc;
 use crate::fact::find::Found;
@@ -58,6 +61,9 @@ pub struct Node {
     pub start: Start,
     /// Programs of all sessions.
     pub programs: Rc<Programs>,
+    /// Windows of each server before its last change, by its name and labels: it may come back as another
+    /// process.
+    pub changes: RefCell<BTreeMap<String, Rc<RefCell<Changes>>>>,
     /// Where all is shown.
     pub directory: Arc<Directory>,
     /// Says what changes.
@@ -119,7 +125,8 @@ impl Node {
                 self.directory.skip(Skipped { pid, server: about.name, reason });
                 continue;
             }
-            let (follow, answers) = (self.start)(found);
+            let (mut follow, answers) = (self.start)(found);
+            follow.changes = self.changes_of(&about);
             self.directory.add(self.entry(pid, about, answers));
             running.spawn_local(async move {
                 let watched = async {
@@ -129,6 +136,16 @@ impl Node {
                 (pid, watched.await)
             });
         }
+    }
+
+    /// What was of a server of this name before; of several at once, each has its own.
+    fn changes_of(&self, about: &About) -> Rc<RefCell<Changes>> {
+        let mut all = self.changes.borrow_mut();
+        if all.len() >= MAX_SERVERS {
+            all.retain(|_, changes| Rc::strong_count(changes) > 1);
+        }
+        let known = all.entry(format!("{} {:?}", about.name, about.labels)).or_default();
+        if Rc::strong_count(known) > 1 { Rc::default() } else { Rc::clone(known) }
     }
 
     /// A name is given once in a container; another server of the same name there has its process behind it.
@@ -147,6 +164,7 @@ impl Node {
     fn ended(&self, ended: Option<Ended>) -> bool {
         let Some((pid, outcome)) = ended else { return false };
         let Some(entry) = self.directory.remove(pid) else { return false };
+        give_memory_back();
         match outcome {
             Ok(()) | Err(AgentError::TargetGone { .. }) => true,
             Err(_) if !is_running(&Proc::default(), pid) => true,

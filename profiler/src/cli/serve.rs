@@ -30,7 +30,7 @@ pub struct Serve {
     /// Every WSGI and ASGI server of this machine, as it comes and goes
     ///
     /// Each has its own windows, verdict and mode, at /server/PID/; / has all of them, the worst first. They
-    /// share one set of programs, so that ten cost little more than one.
+    /// share one set of programs for each mode.
     #[arg(long, group = "target", conflicts_with_all = ["with_front_end", "otlp", "parquet"])]
     pub all: bool,
     /// With --all, only servers that fit: pod=web-*, port=8000, user=www-data

@@ -64,7 +64,7 @@ pub(super) fn follow(
         kept_asks,
         last_kept: None,
         frozen: Frozen::new(options.kept.keep_when.clone()),
-        changes: RefCell::default(),
+        changes: Rc::default(),
         server: None,
     };
     (follow, answers)

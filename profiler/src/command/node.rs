@@ -3,6 +3,7 @@
 //! In: options, a socket. Out: an agent for the node: which servers are wanted, what each is called, how it
 //! is watched.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -64,6 +65,7 @@ pub(super) async fn watch(
             follow(&started, (find, Some(pid)), Rc::clone(&shared), say)
         }),
         programs,
+        changes: RefCell::default(),
         directory,
         say,
         server,

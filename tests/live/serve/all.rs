@@ -2,7 +2,7 @@
 //!
 //! In: servers of several kinds at once, clients. Out: verdicts, against the clients' own counts.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
@@ -18,16 +18,16 @@ use wsgi_trace_test_support::server::Server;
 use wsgi_trace_test_support::server::gevent::Pywsgi;
 use wsgi_trace_test_support::server::waitress::Waitress;
 
-use super::{free_port, gunicorn_on, port};
+use super::{ask, free_port, gunicorn_on, port};
 
 /// How long a server that has come is looked for, and one that has gone is remembered.
 const FOUND_WITHIN: Duration = Duration::from_secs(75);
 
-/// An agent for the servers on these ports alone: other tests have servers, too.
-fn agent_for(ports: &[String]) -> anyhow::Result<Agent> {
+/// An agent for the servers on these ports alone, with windows of this length: other tests have servers, too.
+fn agent_for(ports: &[String], window: &str) -> anyhow::Result<Agent> {
     let matches: Vec<String> = ports.iter().map(|port| format!("--match=port={port}")).collect();
     let matches: Vec<&str> = matches.iter().map(String::as_str).collect();
-    Agent::start(&[&["--all", "--window", "1h"], &matches[..]].concat())
+    Agent::start(&[&["--all", "--window", window], &matches[..]].concat())
 }
 
 fn rows(agent: &Agent) -> anyhow::Result<Vec<Value>> {
@@ -64,7 +64,7 @@ fn asked() -> anyhow::Result<()> {
     let gevent = Server::start(&Pywsgi)?;
     let addresses: [&Address; 4] = [sync.address(), threads.address(), waitress.address(), gevent.address()];
     let ports = addresses.map(port);
-    let agent = agent_for(&ports)?;
+    let agent = agent_for(&ports, "1h")?;
     wait_for(&agent, &ports)?;
 
     let loads: Vec<Load> = addresses
@@ -115,7 +115,7 @@ fn a_server_is_found_as_it_comes_and_its_series_end_with_it() -> anyhow::Result<
     let stays = Gunicorn::start(&Settings::sync(Version::V27, 1))?;
     let (stays, comes) = ([port(stays.address())].to_vec(), free_port()?);
     let both = [stays.clone(), vec![comes.to_string()]].concat();
-    let agent = agent_for(&both)?;
+    let agent = agent_for(&both, "1h")?;
     wait_for(&agent, &stays)?;
     let server = gunicorn_on(comes)?;
     wait_for(&agent, &both)?;
@@ -136,7 +136,7 @@ fn the_server_whose_requests_wait_is_the_first_on_the_page() -> anyhow::Result<(
     let stuck = Gunicorn::start(&Settings::sync(Version::V27, 1))?;
     let quiet = Gunicorn::start(&Settings::gthread(Version::V27, 2, 2))?;
     let ports = [port(quiet.address()), port(stuck.address())].to_vec();
-    let agent = agent_for(&ports)?;
+    let agent = agent_for(&ports, "1h")?;
     wait_for(&agent, &ports)?;
     let ask = |_| {
         let mut client = RawClient::connect(stuck.address())?;
@@ -159,6 +159,57 @@ fn the_server_whose_requests_wait_is_the_first_on_the_page() -> anyhow::Result<(
     let at = |port: String| page.find(&format!(":{port}</a>"));
     ensure!(at(port(stuck.address())) < at(port(quiet.address())), "{page}");
     drop(clients);
+    agent.end()?;
+    Ok(())
+}
+
+/// How long servers come and go, and after what part of it memory has to be flat.
+const CHURN: Duration = Duration::from_secs(120);
+/// What the agent's memory may grow by meanwhile, in bytes: some series of servers that have just ended.
+const GROWTH_BYTES: f64 = 16e6;
+
+/// A server that is up twice as long as it takes to come up, again and again on the same ports.
+fn churns(agent: &Agent, ports: &[u16; 2], until: Instant) -> anyhow::Result<(u64, Vec<f64>)> {
+    let (mut came, mut resident) = (0, Vec::new());
+    while Instant::now() < until {
+        let pair = [gunicorn_on(ports[0])?, gunicorn_on(ports[1])?];
+        for port in ports {
+            ensure!(ask(*port, "/")? == 200);
+        }
+        came += 2;
+        drop(pair);
+        resident.push(sum(&agent.metrics()?, "wsgi_trace_agent_resident_bytes", &[]));
+    }
+    Ok((came, resident))
+}
+
+#[test]
+#[ignore = "make live: servers come and go for two minutes"]
+fn servers_that_come_and_go_leave_nothing_behind_and_take_nothing_from_one_that_stays() -> anyhow::Result<()>
+{
+    require_bpf!(Ok(()));
+    let _others = shared()?;
+    let stays = Gunicorn::start(&Settings::gthread(Version::V27, 2, 2))?;
+    let come = [free_port()?, free_port()?];
+    let ports = [vec![port(stays.address())], come.map(|port| port.to_string()).to_vec()].concat();
+    let agent = agent_for(&ports, "10s")?;
+    wait_for(&agent, &ports[..1])?;
+    let seconds = (CHURN.as_secs() - 10).to_string();
+    let options = ["--seconds", &seconds, "--clients", "2", "--keep-alive", "4", "--think-ms", "20"];
+    let load = Load::start(stays.address(), &options)?;
+    let (came, resident) = churns(&agent, &come, Instant::now() + CHURN)?;
+    let sent = load.finish()?.answered() as f64;
+    wait_for(&agent, &ports[..1])?;
+    let samples = agent.wait_for_metrics("all requests", |samples| completed(samples, &ports[0]) >= sent)?;
+    ensure!(completed(&samples, &ports[0]) == sent, "{sent} sent, {samples:?}");
+    let broken = sum(&samples, "wsgi_trace_conservation_broken_total", &[]);
+    ensure!(broken == 0.0, "{broken} accounts do not add up");
+    let foreign =
+        samples.keys().find(|sample| ports[1..].iter().any(|port| sample.contains(&format!(":{port}\""))));
+    ensure!(foreign.is_none(), "{foreign:?} is still there");
+    let half = resident.get(resident.len() / 2).copied().unwrap_or_default();
+    let last = resident.last().copied().unwrap_or_default();
+    ensure!(last - half <= GROWTH_BYTES, "{came} servers, resident bytes {resident:?}");
     agent.end()?;
     Ok(())
 }

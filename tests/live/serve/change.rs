@@ -22,14 +22,30 @@ const WINDOWS: f64 = 2.0;
 /// Eight clients that ask all at once, by the clock: one worker serves one after the other.
 const CLIENTS: [&str; 6] = ["--clients", "8", "--routes", "/sleep/40", "--seconds", "120"];
 
+/// Where the agent answers about the only server that it watches.
+fn place(agent: &Agent, is_of_all: bool) -> anyhow::Result<String> {
+    if !is_of_all {
+        return Ok(String::new());
+    }
+    let servers = agent.json("/servers.json")?;
+    let path = servers.pointer("/0/path").and_then(Value::as_str).context("no server")?;
+    Ok(path.trim_end_matches('/').to_owned())
+}
+
 /// The server comes back with so many workers, and clients ask at such distances, before and after. What is
-/// said of it, and how often it was counted.
-fn change(workers: [&str; 2], every_ms: [&str; 2]) -> anyhow::Result<(String, f64)> {
+/// said of it, and how often it was counted, by an agent for this server or for all.
+fn change(workers: [&str; 2], every_ms: [&str; 2], is_of_all: bool) -> anyhow::Result<(String, f64)> {
     let port = free_port()?;
     let address = Address::Tcp(format!("127.0.0.1:{port}"));
     let clients = |every_ms| Load::start(&address, &[&CLIENTS[..], &["--every-ms", every_ms]].concat());
     let mut server = gunicorn_with(port, workers[0])?;
-    let agent = Agent::watching(&port.to_string(), &["--full", "--window", "4s"])?;
+    let options = ["--full", "--window", "4s"];
+    let only = format!("--match=port={port}");
+    let agent = match is_of_all {
+        true => Agent::start(&[&["--all", &only], &options[..]].concat())?,
+        false => Agent::start(&[&["--port", &port.to_string()], &options[..]].concat())?,
+    };
+    agent.wait_for_state("watching")?;
     let load = clients(every_ms[0])?;
     agent.wait_for_metrics("windows before", |samples| {
         sum(samples, "wsgi_trace_windows_total", &[]) >= WINDOWS
@@ -40,12 +56,14 @@ fn change(workers: [&str; 2], every_ms: [&str; 2]) -> anyhow::Result<(String, f6
     ensure!(agent.get("/change.json")?.status == 404, "nothing was compared yet");
     let _server = gunicorn_with(port, workers[1])?;
     let load = clients(every_ms[1])?;
-    let change = until("what became of it", LIMIT, || Ok(agent.json("/change.json").ok()))?;
+    agent.wait_for_state("watching")?;
+    let place = place(&agent, is_of_all)?;
+    let change = until("what became of it", LIMIT, || Ok(agent.json(&format!("{place}/change.json")).ok()))?;
     load.kill();
     let outcome = change.get("outcome").and_then(Value::as_str).context("no outcome")?;
     let label = format!("outcome=\"{outcome}\"");
     let count = sum(&agent.metrics()?, "wsgi_trace_changes_total", &[&label]);
-    let said = agent.json("/healthz")?;
+    let said = agent.json(&format!("{place}/healthz"))?;
     ensure!(said.get("change") == change.get("sentence"), "{said}");
     agent.end()?;
     let sentence = change.get("sentence").and_then(Value::as_str).unwrap_or_default();
@@ -54,14 +72,16 @@ fn change(workers: [&str; 2], every_ms: [&str; 2]) -> anyhow::Result<(String, f6
 }
 
 #[test]
-#[ignore = "make live: takes half a minute"]
+#[ignore = "make live: takes a minute"]
 fn more_workers_that_helped_are_said_to_have() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _others = shared()?;
-    let (sentence, count) = change(["1", "8"], ["500", "500"])?;
-    ensure!(sentence.starts_with("slots 1 → 8, workers 1 → 8: better: "), "{sentence}");
-    ensure!(sentence.contains("p99 ") && count == 1.0, "{sentence}, counted {count} times");
-    Ok(())
+    [false, true].into_iter().try_for_each(|is_of_all| {
+        let (sentence, count) = change(["1", "8"], ["500", "500"], is_of_all)?;
+        ensure!(sentence.starts_with("slots 1 → 8, workers 1 → 8: better: "), "{sentence}");
+        ensure!(sentence.contains("p99 ") && count == 1.0, "{sentence}, counted {count} times");
+        Ok(())
+    })
 }
 
 #[test]
@@ -69,7 +89,7 @@ fn more_workers_that_helped_are_said_to_have() -> anyhow::Result<()> {
 fn change_under_another_load_is_not_compared() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _others = shared()?;
-    let (sentence, count) = change(["2", "2"], ["500", "1000"])?;
+    let (sentence, count) = change(["2", "2"], ["500", "1000"], false)?;
     ensure!(sentence.starts_with("restarted: cannot be compared"), "{sentence}");
     ensure!(sentence.contains("different rate") && count == 1.0, "{sentence}, counted {count} times");
     Ok(())
