@@ -144,8 +144,11 @@ impl Reader {
         if protocol.starts_with("UNIX") {
             let found = self.sockets.unix(&self.proc, tgid, inode).unwrap_or_default();
             let path = redacted(&found.path);
+            // Who is asked could not be looked for now: a list of listeners was taken a moment ago.
+            let is_nameless = path.is_empty() && found.other_end.is_none();
+            let again = self.sockets.pause().filter(|_| is_nameless);
             let object = ObjectSeen::Unix { inode, path, waits_at: found.waits_at, others: Vec::new() };
-            return Found { object, ends: ends(found.other_end), again: None };
+            return Found { object, ends: ends(found.other_end), again };
         }
         ObjectSeen::Anonymous { name: format!("{protocol} socket").trim_start().to_owned() }.into()
     }
