@@ -5,7 +5,7 @@
 //! kept.
 
 pub mod diag;
-mod exact;
+pub(super) mod exact;
 pub mod namespace;
 mod text;
 

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use profiler_core::fact::asleep::ConnectionState;
 
@@ -15,8 +15,11 @@ use crate::fact::Proc;
 use crate::fact::budget::{Budget, Spent};
 use crate::fact::network::{Namespace, namespace};
 use crate::fact::socket::diag::Diag;
+use crate::fact::socket::exact::Listener;
 use crate::fact::socket::{Socket, Tcp};
 
+/// So long a list of connections that nobody has accepted serves the sockets that are looked at together.
+const TOGETHER: Duration = Duration::from_millis(20);
 /// Namespaces asked.
 const MAX_NAMESPACES: usize = 16;
 /// Sockets of which the addresses are remembered.
@@ -62,6 +65,8 @@ pub(super) struct Sockets {
     /// `None`: it cannot be asked.
     namespaces: BTreeMap<Namespace, Option<Diag>>,
     known: BTreeMap<(Namespace, u64), (SocketAddr, SocketAddr)>,
+    /// UNIX connections that nobody had accepted a moment ago, in one namespace.
+    not_accepted: Option<(Namespace, Instant, BTreeMap<u64, Listener>)>,
     /// For lists.
     budget: Budget,
 }
@@ -113,11 +118,9 @@ impl Sockets {
         };
         let other_end = peer.filter(|inode| *inode != 0);
         // The other end has an inode from accept on. Who is asked for meanwhile a list of listeners says.
-        if connected && other_end.is_none() && self.budget.pause().is_none() {
-            let spent = Spent::begin();
-            let waits_at = diag.waits_at(inode).ok().flatten();
-            self.budget.spend(spent);
-            let (waits_at, path) = waits_at.map_or((None, None), |(listener, path)| (Some(listener), path));
+        if connected && other_end.is_none() {
+            let listener = self.listener_of(namespace, inode);
+            let (waits_at, path) = listener.map_or((None, None), |(listener, path)| (Some(listener), path));
             return Some(Unix { path: path.unwrap_or_default(), other_end, waits_at });
         }
         let of_peer = || match diag.unix(peer?).ok().flatten()? {
@@ -125,6 +128,23 @@ impl Sockets {
             Socket::Tcp { .. } => None,
         };
         Some(Unix { path: path.or_else(of_peer).unwrap_or_default(), other_end, waits_at: None })
+    }
+
+    /// Who a UNIX connection waits for to accept it: by a list that serves all sockets that are looked at
+    /// together.
+    fn listener_of(&mut self, namespace: Namespace, inode: u64) -> Option<Listener> {
+        let is_fresh = |(of, at, _): &(Namespace, Instant, BTreeMap<u64, Listener>)| {
+            *of == namespace && at.elapsed() < TOGETHER
+        };
+        if !self.not_accepted.as_ref().is_some_and(is_fresh) && self.budget.pause().is_none() {
+            let diag = self.namespaces.get(&namespace)?.as_ref()?;
+            let spent = Spent::begin();
+            let listed = diag.not_accepted().ok();
+            self.budget.spend(spent);
+            self.not_accepted = Some((namespace, Instant::now(), listed.unwrap_or_default()));
+        }
+        let (.., listed) = self.not_accepted.as_ref().filter(|known| is_fresh(known))?;
+        listed.get(&inode).cloned()
     }
 
     fn enter(&mut self, proc: &Proc, tgid: u32, namespace: Namespace) -> Option<()> {

@@ -2,6 +2,7 @@
 //!
 //! In: a TCP connection's two addresses, or a UNIX socket's inode. Out: how it stands.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use netlink_packet_sock_diag::SockDiagMessage;
@@ -117,9 +118,12 @@ impl Diag {
         Ok(found.filter(|(known, _)| *known == u64::from(inode)).map(|(_, socket)| socket))
     }
 
-    /// The UNIX listener at which the connection of this socket waits to be accepted, with its path; `None`:
-    /// at none.
-    pub(crate) fn waits_at(&self, inode: u64) -> Result<Option<(u64, Option<String>)>, DiagError> {
+    /// UNIX connections that nobody has accepted, by the inode of the client's end: inode and path of the
+    /// listener that each waits at.
+    ///
+    /// # Errors
+    /// If the kernel does not list them.
+    pub(crate) fn not_accepted(&self) -> Result<BTreeMap<u64, Listener>, DiagError> {
         let request = UnixRequest {
             state_flags: unix::StateFlags::LISTEN,
             inode: 0,
@@ -127,20 +131,23 @@ impl Diag {
             cookie: NO_COOKIE,
         };
         self.send(SockDiagMessage::UnixRequest(request), true)?;
-        let mut found = None;
+        let mut found = BTreeMap::new();
         self.receive(true, &mut |message| {
             // `sk_diag_dump_icons` (net/unix/diag.c) lists the clients' ends.
             if let SockDiagMessage::UnixResponse(response) = message
                 && let Some(waiting) = response.pending_connections()
-                && waiting.iter().any(|client| u64::from(*client) == inode)
                 && let (listener, Socket::Unix { path, .. }) = unix_socket(&response)
             {
-                found = Some((listener, path));
+                let clients = waiting.iter().map(|client| u64::from(*client));
+                found.extend(clients.map(|client| (client, (listener, path.clone()))));
             }
         })?;
         Ok(found)
     }
 }
+
+/// Inode and path of a UNIX listener.
+pub(crate) type Listener = (u64, Option<String>);
 
 fn inet(is_v6: bool, socket_id: SocketId, states: StateFlags) -> SockDiagMessage {
     SockDiagMessage::InetRequest(InetRequest {
