@@ -36,6 +36,9 @@ pub struct LoopKind {
     pub tasks: LoopTasks,
     /// What threads do that the loop wakes.
     pub threads: LoopThreads,
+    /// The loop reads all that is ready, then its requests run. What they write is sent once all have run, in
+    /// any order. So the first one that is seen to write is not the first one that ran.
+    pub reads_first: bool,
     /// The loop uses io_uring, for other things than what requests wait for.
     pub has_rings: bool,
 }

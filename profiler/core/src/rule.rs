@@ -32,7 +32,7 @@ rules! {
     /// it.
     AloneInIteration,
     /// asyncio and trio: a request whose head (on asyncio also whose answer) was read may have run in the
-    /// iteration after, though it made no call.
+    /// iteration after, though it made no call. On uvloop it may have in the same one.
     UnseenIteration,
     /// Unknown loops: a request that first does something as many iterations after it was read as others did
     /// that were alone has been ready since.

@@ -13,6 +13,7 @@ pub static ASYNCIO: LoopKind = LoopKind {
     resumes: Resumes::NextIteration,
     tasks: LoopTasks::OfRequests,
     threads: LoopThreads::Work,
+    reads_first: false,
     has_rings: false,
 };
 

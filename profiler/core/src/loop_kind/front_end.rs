@@ -17,6 +17,7 @@ pub static FRONT_END: LoopKind = LoopKind {
     resumes: Resumes::Untold,
     tasks: LoopTasks::OfRequests,
     threads: LoopThreads::Work,
+    reads_first: false,
     has_rings: false,
 };
 

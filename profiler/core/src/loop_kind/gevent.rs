@@ -15,6 +15,7 @@ pub static GEVENT: LoopKind = LoopKind {
     resumes: Resumes::TimersFirst,
     tasks: LoopTasks::OfConnections,
     threads: LoopThreads::Help,
+    reads_first: false,
     has_rings: false,
 };
 

@@ -17,6 +17,7 @@ pub static TRIO: LoopKind = LoopKind {
     resumes: Resumes::OwnAtOnce,
     tasks: LoopTasks::BesideReader,
     threads: LoopThreads::Work,
+    reads_first: false,
     has_rings: false,
 };
 

@@ -14,5 +14,6 @@ pub static UNKNOWN: LoopKind = LoopKind {
     resumes: Resumes::Untold,
     tasks: LoopTasks::OfRequests,
     threads: LoopThreads::Work,
+    reads_first: false,
     has_rings: false,
 };

@@ -8,14 +8,16 @@ use super::{LoopKind, LoopTasks, LoopThreads, Resumes, Sign};
 use crate::fact::ProcessSeen;
 
 /// Its row. libuv reads all that is ready first, and only then resumes the requests for which it was read.
-/// `uv_async_send` writes nothing while a note is pending. By io_uring it tells epoll what to wait for, and
-/// may read files.
+/// What they write is sent once all callbacks that are ready have run (`_on_idle`): until then their
+/// transports are in a set (`_exec_queued_writes`). `uv_async_send` writes nothing while a note is pending.
+/// By io_uring it tells epoll what to wait for, and may read files.
 pub static UVLOOP: LoopKind = LoopKind {
     name: "uvloop",
     sign: Sign::Loaded { is_loaded: ProcessSeen::maps_uvloop, alone: false },
     resumes: Resumes::Untold,
     tasks: LoopTasks::OfRequests,
     threads: LoopThreads::WorkUnordered,
+    reads_first: true,
     has_rings: true,
 };
 

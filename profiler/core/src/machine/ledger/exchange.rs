@@ -354,6 +354,9 @@ pub(in crate::machine) fn advance(
     if thread.is_loop() && thread.serving != Some((number, id)) {
         unattributed::claim(context, thread, slice, (number, id));
     }
+    if let Some(left_ns) = turn::is_sent_late(context.view(), thread, number, slice) {
+        finish::leave(context, thread, tid, left_ns);
+    }
     let own_start_ns = job::take_start_ns(thread, slice);
     let own_start_ns = if thread.is_loop() && thread.serving != Some((number, id)) {
         turn::turn_to(context, thread, number, slice, id)

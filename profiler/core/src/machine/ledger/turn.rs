@@ -207,6 +207,22 @@ pub(in crate::machine) fn leaves_at(view: RuntimeView<'_>, thread: &Thread, slic
     }
 }
 
+/// The loop sends what its request wrote, after others may have run as well. Returns until when that request
+/// surely had the loop.
+pub(in crate::machine) fn is_sent_late(
+    view: RuntimeView<'_>,
+    thread: &Thread,
+    number: u32,
+    slice: &Slice,
+) -> Option<u64> {
+    let Call::Write { fd } = slice.call else { return None };
+    let serves_it = thread.serving.is_some_and(|(serving, _)| serving == number);
+    let is_late = serves_it
+        && thread.as_loop()?.kind().reads_first
+        && view.world.descriptors.connection(slice.tgid, fd) == Some(number);
+    is_late.then(|| leaves_at(view, thread, slice)).filter(|left_ns| *left_ns < slice.enter_ns)
+}
+
 /// A call on a client's connection has ended. `own`: by this call the loop took a connection without a
 /// request on its list.
 pub(in crate::machine) fn touched(thread: &mut Thread, exit_ns: u64, own: bool) {

@@ -117,7 +117,8 @@ pub(in crate::machine) fn may_run(state: RuntimeView<'_>, key: RequestKey) -> bo
 }
 
 /// Requests that may be running without a sign of their own. These are the one touched last, those that the
-/// loop left in the iteration before, and the parked ones that `may_resume`. One may be named twice.
+/// loop left in the iteration before, and the parked ones that `may_resume`. Where all is read before any
+/// request runs, those left in this iteration are some too. One may be named twice.
 pub(in crate::machine) fn candidates<'a>(
     state: RuntimeView<'a>,
     event_loop: &'a EventLoop,
@@ -127,7 +128,9 @@ pub(in crate::machine) fn candidates<'a>(
     let left_resumes = left_resumes(event_loop, current);
     let left = event_loop.left.before.iter().filter(move |_| left_resumes);
     let parked = event_loop.left.parked.iter().filter(move |key| may_resume(**key));
-    let others = left.chain(parked).copied();
+    // Where all is read first, whoever was left in this iteration may run in it once more.
+    let now = event_loop.left.now.iter().filter(move |_| event_loop.kind().reads_first);
+    let others = left.chain(now).chain(parked).copied();
     let current = current.into_iter().filter(move |key| may_run(state, *key) || has_drained(state, *key));
     current.chain(others.filter(move |key| may_run(state, *key)))
 }
@@ -158,7 +161,9 @@ pub(in crate::machine) fn has_more(
     resumes_parked: bool,
 ) -> bool {
     let left = &event_loop.left;
-    left.has_more_before() && left_resumes(event_loop, current) || left.has_more_parked() && resumes_parked
+    left.has_more_before() && left_resumes(event_loop, current)
+        || left.has_more_now() && event_loop.kind().reads_first
+        || left.has_more_parked() && resumes_parked
 }
 
 /// Whether a request other than this one may have run since anything was touched. Where an iteration has no
@@ -169,7 +174,9 @@ pub(in crate::machine) fn others_may_run(
     key: Option<RequestKey>,
 ) -> bool {
     let event_loop = thread.as_loop();
-    event_loop.filter(|event_loop| event_loop.resumes_at_once()).is_some_and(|event_loop| {
+    let has_no_order =
+        |event_loop: &&EventLoop| event_loop.resumes_at_once() || event_loop.kind().reads_first;
+    event_loop.filter(has_no_order).is_some_and(|event_loop| {
         let resumes_parked = event_loop.resumes_parked();
         has_more(event_loop, None, resumes_parked)
             || candidates(state, event_loop, None, |_| resumes_parked).any(|other| Some(other) != key)

@@ -165,12 +165,16 @@ impl EventLoop {
     /// A stretch that is over and in which the request may have run unseen: begin and end. Until it began,
     /// the request waited for the loop. Some loops resume everything one iteration after its cause. Where
     /// such a loop has read something for a request, that request runs in the next iteration, unless
-    /// the loop sleeps before.
+    /// the loop sleeps before. Where all is read first, it runs in the same one.
     pub(in crate::machine) fn unseen_iteration(&self, active: &Active) -> Option<(u64, u64)> {
-        let is_first = self.passes_on() && !active.response.has_begun && !active.was_behind();
+        let runs_after = self.passes_on() || self.kind().reads_first;
+        let is_first = runs_after && !active.response.has_begun && !active.was_behind();
         let head_ns = active.request.times.service_start_ns.filter(|_| is_first);
         let answer_ns = active.on_loop.answered_ns.filter(|_| self.defers());
         let read_ns = head_ns.max(answer_ns).filter(|read_ns| *read_ns > active.on_loop.ran_ns)?;
+        if self.kind().reads_first {
+            return self.looks.iteration_with(read_ns).filter(|_| Rule::UnseenIteration.holds());
+        }
         let (start_ns, end_ns) = self.looks.iteration_after(read_ns)?;
         // A task of trio may also go on in the iteration that reads for it. One that shows itself right after
         // the next iteration ran in that one.
@@ -206,6 +210,20 @@ impl EventLoop {
         }
         ends.push((until_ns, Phase::Unexplained));
         ends
+    }
+
+    /// What is known of a request that resumes in the present iteration, where all of that run before any is
+    /// seen to write: the ends of the stretches until `until_ns`, with their phases, in order. While another
+    /// one surely had the loop it waited, and else it may have run.
+    pub(in crate::machine) fn ran_or_waited(
+        &self,
+        request: u64,
+        from_ns: u64,
+        until_ns: u64,
+    ) -> impl Iterator<Item = (u64, Phase)> {
+        let others = self.passing.others(request, from_ns, until_ns);
+        let ends = |(start_ns, end_ns)| [(start_ns, Phase::Unexplained), (end_ns, Phase::LoopWait)];
+        others.flat_map(ends).chain([(until_ns, Phase::Unexplained)])
     }
 
     /// What a request waited for between `from_ns`, when the loop left it, and `until_ns`, when the loop

@@ -19,6 +19,7 @@ mod streams;
 mod tasks;
 mod trio;
 mod unattributed;
+mod uvloop;
 
 const EPOLL: i32 = 5;
 const BACKEND: i32 = 20;

@@ -312,8 +312,18 @@ fn explain_by_looks(
     } else if is_free {
         pass_unseen(active, event_loop, known_until_ns);
     }
-    for (until_ns, phase) in event_loop.explain(asked, active.cursor_ns, known_until_ns, wants, arrival_ns) {
+    // Where requests are seen to write once all have run, it may have run since the loop looked.
+    let is_order_hidden = is_free && event_loop.kind().reads_first;
+    let ready_until_ns = if is_order_hidden { event_loop.looks.iteration_start_ns() } else { known_until_ns };
+    let ready_until_ns = ready_until_ns.min(known_until_ns);
+    for (until_ns, phase) in event_loop.explain(asked, active.cursor_ns, ready_until_ns, wants, arrival_ns) {
         active.pass(until_ns, phase);
+    }
+    if is_order_hidden {
+        let (id, from_ns) = (active.request.id, active.cursor_ns);
+        for (until_ns, phase) in event_loop.ran_or_waited(id, from_ns, known_until_ns) {
+            active.pass(until_ns, phase);
+        }
     }
     active.pass(turning.own_start_ns, Phase::Unexplained);
 }

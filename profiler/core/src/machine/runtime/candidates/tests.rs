@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::loop_kind::unknown::UNKNOWN;
+use crate::loop_kind::uvloop::UVLOOP;
 use crate::machine::runtime::tests::{FIRST, LOOP, SECOND, Stages, key};
 use crate::machine::wire::request::HandedTo;
 
@@ -198,6 +199,27 @@ fn where_an_iteration_has_no_order_any_other_request_may_have_run_that_may_resum
         stages.look(300, false);
         for number in 0..come_back {
             stages.event_loop().left.comes_back(key(number));
+        }
+        let thread = stages.runtime.threads.get(LOOP).unwrap();
+        assert_eq!(others_may_run(stages.view(), thread, Some(key(99))), expected, "{what}");
+    }
+}
+
+#[test]
+fn where_all_is_read_first_whoever_was_left_in_this_iteration_may_have_run_in_it() {
+    for (what, kind, left, expected) in [
+        ("nobody else was left", &UVLOOP, 0, false),
+        ("another was", &UVLOOP, 1, true),
+        ("more were than are remembered", &UVLOOP, 65, true),
+        ("another was, and runs in the next", &UNKNOWN, 1, false),
+    ] {
+        let mut stages = Stages::slept(100);
+        stages.event_loop().recognition.may_be_of(kind, false);
+        for number in 0..left {
+            stages.leave(key(number));
+        }
+        if left > 1 {
+            (0..left).for_each(|number| stages.event_loop().left.comes_back(key(number)));
         }
         let thread = stages.runtime.threads.get(LOOP).unwrap();
         assert_eq!(others_may_run(stages.view(), thread, Some(key(99))), expected, "{what}");

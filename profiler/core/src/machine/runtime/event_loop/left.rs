@@ -94,6 +94,11 @@ impl Left {
         self.more.before
     }
 
+    /// More were left in this iteration than are remembered.
+    pub(in crate::machine) const fn has_more_now(&self) -> bool {
+        self.more.now
+    }
+
     /// More are parked than are remembered.
     pub(in crate::machine) const fn has_more_parked(&self) -> bool {
         self.more.parked

@@ -158,6 +158,12 @@ impl Looks {
         Some((next.start_ns, next.end_ns))
     }
 
+    /// From this moment on the rest of its iteration. `None`: that is not over, or not remembered.
+    pub(super) fn iteration_with(&self, at_ns: u64) -> Option<(u64, u64)> {
+        let iteration = self.iteration_at(at_ns).ok().flatten()?;
+        Some((at_ns, iteration.end_ns))
+    }
+
     /// Of what was read at this moment and shows itself in the present iteration: how many iterations ago it
     /// was read, where the first that came after begins, and whether the loop made no call in any
     /// between. `None`: there is none between, or that is not remembered.
