@@ -67,6 +67,9 @@ rules! {
     /// A lock at which one thread of a pool wakes another can be the queue of jobs, though the loop wakes
     /// nobody there.
     PassedOn,
+    /// asyncio: a job of which its thread told after the loop had taken what it runs in this iteration is not
+    /// that of a request that resumes in it.
+    NotedBeforeLook,
     /// Of several jobs that are done, a request that resumes had the one that was done first.
     DoneInOrder,
     /// A request resumes: the thread that was woken for it has handed back its result, though it wrote

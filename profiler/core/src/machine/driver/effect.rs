@@ -61,6 +61,9 @@ pub(super) fn accept((world, drops): (&mut World, &mut Drops), slice: &Slice, li
 
 /// A call on no client's connection: who the thread works for.
 pub(super) fn on_others(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice) {
+    if let (Call::FutexWait { .. }, Some(event_loop)) = (slice.call, thread.serving_loop()) {
+        event_loop.looks.waits_at_lock(slice);
+    }
     if thread.is_loop() && !matches!(slice.call, Call::Make { .. }) {
         foreign::foreign(context, thread, slice);
     } else if matches!(slice.call, Call::Write { .. }) && thread.slot.is_none() {

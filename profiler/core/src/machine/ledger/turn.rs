@@ -88,6 +88,7 @@ pub(in crate::machine) fn recognise(context: &mut LedgerContext<'_>, thread: &mu
     let left = thread.serving.filter(|key| awaits_listener && is_unanswered(view, *key));
     let reads = thread.signs.reads;
     let event_loop = thread.event_loop.get_or_insert_default();
+    event_loop.recognition.has_tasks = goes_round;
     if is_alone || !loaded.is_alone() || event_loop.recognition.loaded.is(loaded) {
         event_loop.recognition.may_be_of(loaded, interest.is_one_shot);
     }

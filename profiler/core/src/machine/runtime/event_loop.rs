@@ -132,6 +132,12 @@ impl EventLoop {
         (from_ns.min(until_ns), surely_ns.min(until_ns))
     }
 
+    /// The loop takes what threads told it once an iteration, before it runs anything (asyncio: `_ready` in
+    /// `_run_once`). What they tell it after this moment it does not know yet. `None`: it may take it later.
+    pub(in crate::machine) fn knows_until_ns(&self) -> Option<u64> {
+        (self.is_asyncio() && !self.kind().reads_first).then(|| self.looks.taken_ns())
+    }
+
     /// The loop reads what another thread, or a callback of its own, wrote to wake it.
     pub fn woken(&mut self) {
         self.clues.order.looks_after();

@@ -32,7 +32,7 @@ use crate::machine::world::classify::is_mutex;
 use crate::phase::Phase;
 use crate::rule::Rule;
 
-pub(in crate::machine) use collect::{Collected, collect};
+pub(in crate::machine) use collect::{Collected, Resume, collect};
 pub(in crate::machine) use note::note;
 pub(in crate::machine) use own_thread::done;
 pub use own_thread::{ended, made};

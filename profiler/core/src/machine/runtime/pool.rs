@@ -30,6 +30,8 @@ pub struct Job {
     /// The loop made its thread for that request, so nothing else keeps the thread waiting. From this moment
     /// on the request waited for the loop to give the thread this job.
     pub(super) ready_ns: Option<u64>,
+    /// When the thread began to write its first note.
+    pub(super) told_ns: u64,
     /// Its last note.
     pub(super) noted_ns: u64,
     pub(super) pieces: Pending,

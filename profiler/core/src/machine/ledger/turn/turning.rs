@@ -12,7 +12,7 @@ use crate::machine::ledger::unattributed;
 use crate::machine::runtime::candidates::{may_run, others_may_run};
 use crate::machine::runtime::event_loop::{After, Came, EventLoop};
 use crate::machine::runtime::handed::Handed;
-use crate::machine::runtime::handoff::{self, Collected};
+use crate::machine::runtime::handoff::{self, Collected, Resume};
 use crate::machine::runtime::late::Owed;
 use crate::machine::runtime::state::RuntimeView;
 use crate::machine::runtime::thread::Thread;
@@ -165,10 +165,18 @@ fn handed_back(
     let may_be_told = by.is_running() && !goes_straight_on(context.view(), thread, key, by);
     let task = context.runtime.tasks.of(slice.tid);
     let (mut collected, mut at_work) = (Collected::Nothing, None);
-    if may_be_told {
+    if let Some(event_loop) = thread.as_loop().filter(|_| may_be_told) {
         let is_helped = threads == Some(LoopThreads::Help);
-        let state = &mut context.runtime_context();
-        collected = handoff::collect(state, slice.tgid, key, recent_ns, slice.enter_ns, is_helped, task);
+        let resume = Resume {
+            tgid: slice.tgid,
+            key,
+            at_ns: slice.enter_ns,
+            recent_ns,
+            knows_until_ns: event_loop.knows_until_ns().unwrap_or(u64::MAX),
+            is_helped,
+            task,
+        };
+        collected = handoff::collect(&mut context.runtime_context(), resume);
         at_work = handoff::at_work(context.view(), slice.tgid, key, task);
     }
     // The thread has handed back its result without a note, maybe after another job of this request. Where

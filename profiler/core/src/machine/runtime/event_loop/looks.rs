@@ -66,6 +66,9 @@ pub struct Looks {
     pub(super) before_ns: u64,
     /// Exit of the last wait that slept.
     pub(super) slept_until_ns: u64,
+    /// When it had the interpreter lock after its last look, at the earliest, and the number of the slice
+    /// that showed it.
+    taken: (u64, u32),
     /// Entry and exit of the last waits that slept.
     sleeps: VecDeque<(u64, u64)>,
     iterations: VecDeque<Iteration>,
@@ -76,6 +79,7 @@ impl Looks {
     pub(super) fn look(&mut self, slice: &Slice) -> bool {
         self.before_ns = self.last.exit_ns;
         self.last = Look::new(slice);
+        self.taken = (slice.exit_ns, slice.sequence);
         if self.last.slept {
             self.slept_until_ns = slice.exit_ns;
             if self.sleeps.len() >= MAX_SLEEPS {
@@ -84,6 +88,19 @@ impl Looks {
             self.sleeps.push_back((slice.enter_ns, slice.exit_ns));
         }
         self.last.slept
+    }
+
+    /// The loop waits at a lock. Right after a look that is for the interpreter lock, more than once where
+    /// another thread keeps it.
+    pub(in crate::machine) const fn waits_at_lock(&mut self, slice: &Slice) {
+        if slice.sequence == self.taken.1.wrapping_add(1) {
+            self.taken = (slice.exit_ns, slice.sequence);
+        }
+    }
+
+    /// What threads tell the loop after this moment, it does not know yet.
+    pub(in crate::machine) const fn taken_ns(&self) -> u64 {
+        self.taken.0
     }
 
     /// The present iteration is over.

@@ -8,6 +8,8 @@ use crate::machine::wire::request::{LastChunks, RequestKey};
 /// As what a loop is recognised.
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct Recognition {
+    /// Its thread goes from the task in which it looks to others and back.
+    pub(in crate::machine) has_tasks: bool,
     /// The loop serves several connections at once. Either it reads requests and clients are among what it
     /// waits for, or it has left one request unfinished for another, or it has answered one that it had left
     /// to wait for its listener.
@@ -37,6 +39,11 @@ impl Recognition {
         self.loaded = loaded;
         self.shown.is_one_shot |= is_one_shot;
         self.kind = loaded.shown(self.shown);
+    }
+
+    /// Whether it may be asyncio's, whose requests take more than one iteration from the read to the answer.
+    pub(super) const fn may_be_asyncio(&self) -> bool {
+        self.has_tasks && !self.shown.is_prompt
     }
 
     /// A request is answered in the iteration in which it was read (`is_prompt`), or in the next

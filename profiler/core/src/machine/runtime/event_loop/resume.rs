@@ -228,6 +228,12 @@ impl EventLoop {
         Some(known.unwrap_or(Resumed { phase: Phase::Sleep, asleep_ns: before_ns, ready_ns: cause_ns }))
     }
 
+    /// It runs asyncio's tasks: asyncio's own loop, as far as is known, or uvloop's.
+    pub(super) fn is_asyncio(&self) -> bool {
+        let is_untold = self.kind().resumes == Resumes::Untold && self.recognition.may_be_asyncio();
+        self.defers() || self.kind().reads_first || is_untold
+    }
+
     /// The loop resumes everything one iteration after its cause, as asyncio does.
     pub fn defers(&self) -> bool {
         self.kind().resumes == Resumes::NextIteration

@@ -24,23 +24,28 @@ pub(in crate::machine) enum Collected {
     ByOrder,
 }
 
+/// How the loop resumes a request.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::machine) struct Resume {
+    pub(in crate::machine) tgid: Tid,
+    pub(in crate::machine) key: RequestKey,
+    pub(in crate::machine) at_ns: u64,
+    /// A job whose last note the loop read before this moment was for no request: the loop has handled that
+    /// note since.
+    pub(in crate::machine) recent_ns: u64,
+    /// The loop does not know of what threads noted after this moment.
+    pub(in crate::machine) knows_until_ns: u64,
+    /// Threads only help (gevent): any greenlet gives jobs, in any order. There a request gets only the jobs
+    /// that are known to be its own.
+    pub(in crate::machine) is_helped: bool,
+    /// The Python task in which it resumes. What that task handed over is its own. Of several jobs, those of
+    /// another task are not.
+    pub(in crate::machine) task: Option<u64>,
+}
+
 /// The loop resumes a request: jobs that were done for it become part of it.
-///
-/// A job whose last note the loop read before `recent_ns` was for no request: the loop has handled that note
-/// since.
-///
-/// Where threads only help (`is_helped`: gevent), any greenlet gives jobs, in any order. There a request gets
-/// only the jobs that are known to be its own. `task`: the Python task in which the request resumes. What
-/// that task handed over is its own. Of several jobs, those of another task are not.
-pub(in crate::machine) fn collect(
-    state: &mut RuntimeContext<'_>,
-    tgid: Tid,
-    key: RequestKey,
-    recent_ns: u64,
-    at_ns: u64,
-    is_helped: bool,
-    task: Option<u64>,
-) -> Collected {
+pub(in crate::machine) fn collect(state: &mut RuntimeContext<'_>, resume: Resume) -> Collected {
+    let Resume { tgid, key, at_ns, recent_ns, knows_until_ns, is_helped, task } = resume;
     let Some(pool) = state.runtime.pools.get_mut(tgid) else { return Collected::Nothing };
     pool.own.resumed(key, at_ns);
     pool.givers.resumed(task, recent_ns);
@@ -69,6 +74,7 @@ pub(in crate::machine) fn collect(
     let wanted = Wanted {
         key,
         at_ns,
+        knows_until_ns,
         read_ns,
         given_ns: read_ns.max(active.on_loop.ran_ns),
         task,
@@ -113,6 +119,8 @@ struct Wanted {
     key: RequestKey,
     /// When it resumes.
     at_ns: u64,
+    /// The loop does not know of what was noted after this moment.
+    knows_until_ns: u64,
     /// When it was read.
     read_ns: u64,
     /// Since when its job may have been given.
@@ -149,7 +157,8 @@ impl Wanted {
     }
 
     fn is_free(&self, job: &Job) -> bool {
-        self.may_be(job) && self.may_be_any_s && (job.woken_for.is_none() || job.by_order)
+        let is_known = job.told_ns <= self.knows_until_ns || !Rule::NotedBeforeLook.holds();
+        self.may_be(job) && self.may_be_any_s && is_known && (job.woken_for.is_none() || job.by_order)
     }
 
     /// Gives it its job, and the jobs that its task handed over one after the other. Returns whether it is

@@ -83,6 +83,7 @@ pub(in crate::machine) fn note(state: &mut RuntimeContext<'_>, thread: &mut Thre
         by_order: thread.pooled.woken_by_order,
         key,
         ready_ns,
+        told_ns: slice.enter_ns,
         noted_ns: slice.exit_ns,
         pieces,
         handed: thread.pooled.handed,

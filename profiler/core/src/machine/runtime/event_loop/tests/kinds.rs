@@ -120,3 +120,24 @@ fn on_trio_a_timer_resumes_a_request_in_the_iteration_that_finds_it_due() {
     );
     check(true, &[("it may have asked a back end", trio, timer, 610, unknown(599, 610))]);
 }
+
+#[test]
+fn a_loop_of_asyncio_knows_what_threads_told_it_until_it_had_the_interpreter_lock_after_its_look() {
+    let lock = |exit: u64, sequence| Slice {
+        exit_ns: exit * UNIT_NS,
+        sequence,
+        ..Slice::blank(Call::FutexWait { address: 7, operation: 0, has_timeout: true })
+    };
+    for (what, kind, locks, expected) in [
+        ("it had it at once", asyncio as fn() -> EventLoop, &[][..], Some(600)),
+        ("it waited for it", asyncio, &[lock(620, 6), lock(640, 7)], Some(640)),
+        ("it waited for it once it had run", asyncio, &[lock(620, 7)], Some(600)),
+        ("it may take it later", untold, &[], None),
+        ("on trio", trio, &[], None),
+    ] {
+        let mut event_loop = kind();
+        wait(&mut event_loop, (500, 600), -1, 1, 5);
+        locks.iter().for_each(|slice| event_loop.looks.waits_at_lock(slice));
+        assert_eq!(event_loop.knows_until_ns().map(|at_ns| at_ns / UNIT_NS), expected, "{what}");
+    }
+}

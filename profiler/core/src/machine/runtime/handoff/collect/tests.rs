@@ -21,7 +21,20 @@ fn stages(jobs: Vec<Job>) -> Stages {
 impl Stages {
     /// The request resumes; what was noted before `recent_ns` is handled.
     fn resume(&mut self, recent_ns: u64, is_helped: bool, task: Option<u64>) -> Collected {
-        collect(&mut self.runtime_context(), TGID, FIRST, recent_ns, 900, is_helped, task)
+        self.resume_knowing(900, recent_ns, is_helped, task)
+    }
+
+    /// The same, and the loop knows what was noted until then.
+    fn resume_knowing(
+        &mut self,
+        knows_until_ns: u64,
+        recent_ns: u64,
+        is_helped: bool,
+        task: Option<u64>,
+    ) -> Collected {
+        let resume =
+            Resume { tgid: TGID, key: FIRST, at_ns: 900, recent_ns, knows_until_ns, is_helped, task };
+        collect(&mut self.runtime_context(), resume)
     }
 }
 
@@ -37,6 +50,7 @@ fn job(tid: Tid, begin_ns: u64, noted_ns: u64) -> Job {
         by_order: false,
         key: None,
         ready_ns: None,
+        told_ns: noted_ns,
         noted_ns,
         pieces,
         handed: Handed::default(),
@@ -197,5 +211,19 @@ fn a_thread_goes_on_for_its_request_unless_it_is_at_another_tasks_job_by_now() {
         let works_for = stages.runtime.threads.get(6).and_then(|thread| thread.pooled.works_for);
         assert_eq!(works_for, expected, "{what}");
         assert_eq!(stages.pool().working, [(6, expected.unwrap_or(SECOND))], "{what}");
+    }
+}
+
+#[test]
+fn a_job_of_which_the_loop_cannot_know_yet_is_not_that_of_a_request_that_resumes() {
+    let own = || Job { woken_for: Some(FIRST), ..job(6, 200, 300) };
+    for (what, job, knows_until_ns, expected) in [
+        ("it was told of before", job(6, 200, 300), 300, Collected::Known),
+        ("it was told of since", job(6, 200, 300), 299, Collected::Nothing),
+        ("first before, then since", Job { told_ns: 250, ..job(6, 200, 300) }, 299, Collected::Known),
+        ("since, and its thread was woken for the request", own(), 299, Collected::Known),
+    ] {
+        let mut stages = stages(vec![job]);
+        assert_eq!(stages.resume_knowing(knows_until_ns, 0, false, None), expected, "{what}");
     }
 }

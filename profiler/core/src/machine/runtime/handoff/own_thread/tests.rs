@@ -256,6 +256,7 @@ fn job(tid: Tid, noted_ns: u64, key: Option<RequestKey>) -> Job {
         by_order: false,
         key,
         ready_ns: Some(0),
+        told_ns: noted_ns,
         noted_ns,
         pieces: Default::default(),
         handed: Handed::default(),
