@@ -181,7 +181,7 @@ pub(in crate::machine) fn untouched(context: &mut LedgerContext<'_>, thread: &mu
     for (until_ns, phase) in
         event_loop.explain(false, active.cursor_ns, iteration_start_ns, Wants::Unknown, 0)
     {
-        active.pass(until_ns, phase);
+        event_loop.pass(active, until_ns, phase);
     }
     // The request may have begun before the loop took connections on its list.
     active.pass(from_ns, Phase::Unexplained);

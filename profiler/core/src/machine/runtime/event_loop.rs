@@ -279,6 +279,18 @@ impl EventLoop {
         [(surely_ns, waited), (ready_ns, Phase::Unexplained), (until_ns, Phase::LoopWait)]
     }
 
+    /// What a request waited for until this moment. While it waits for the loop and the loop for a CPU, both
+    /// wait for that.
+    pub(in crate::machine) fn pass(&self, active: &mut Active, until_ns: u64, phase: Phase) {
+        if phase == Phase::LoopWait {
+            for (start_ns, end_ns) in self.looks.queued(active.cursor_ns, until_ns) {
+                active.pass(start_ns, Phase::LoopWait);
+                active.pass(end_ns, Phase::RunQueue);
+            }
+        }
+        active.pass(until_ns, phase);
+    }
+
     /// A request, read at `read_ns`, or what may be one, does something at `at_ns`. `writes`: it answers its
     /// client or asks a back end.
     pub fn runs(&mut self, read_ns: Option<u64>, at_ns: u64, writes: bool) {

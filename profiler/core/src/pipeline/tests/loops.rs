@@ -308,6 +308,21 @@ fn what_a_back_end_brought_while_the_loop_was_busy_waited_for_the_loop() {
 }
 
 /// ```text
+/// loop: read 9, look 20 000 (the timer), in the queue for a CPU 8000, write 9
+/// ```
+#[test]
+fn a_loop_that_was_woken_and_waits_for_a_cpu_makes_its_requests_wait_for_that_one() {
+    let script = loop_of_two();
+    let first = script.now_ns;
+    let script = script.read(9, GET, first, (1, 0, 0)).look(20, 0, (1, 8000, 20_000)).cpu(30).respond(9);
+    let (requests, _) = requests_of(script.look(-1, 0, (0, 0, 10)));
+    let request = requests.iter().find(|request| request.times.start_ns == first).unwrap();
+    assert_eq!(us(request, Phase::Sleep), 20_000, "{request:?}");
+    assert_eq!(us(request, Phase::RunQueue), 8000, "{request:?}");
+    assert_eq!(us(request, Phase::LoopWait), 1, "{request:?}");
+}
+
+/// ```text
 /// loop: read 9, asleep in a blocking call 50 000, write 9, look, read 10 (came 20 000 after the call began),
 /// write 10
 /// ```

@@ -239,24 +239,24 @@ fn explain(
         if active.request.times.start_is_arrival {
             event_loop.arrived(active.request.times.start_ns, slice.enter_ns, window_start_ns);
         }
-        active.pass(own_start_ns, Phase::LoopWait);
+        event_loop.pass(active, own_start_ns, Phase::LoopWait);
     } else if back.collected != Collected::Nothing {
         event_loop.paired(back.collected == Collected::ByOrder);
         if let Some(handed_to) = back.handed_back {
-            active.pass(handed_to.begin_ns.min(own_start_ns), Phase::LoopWait);
+            event_loop.pass(active, handed_to.begin_ns.min(own_start_ns), Phase::LoopWait);
             owed = owe(active, key, back.owed_by, event_loop.told_between(own_start_ns));
         } else {
             // The loop has handled that note since. So the request waited for something else.
             active.pass(back.recent_ns.min(own_start_ns), Phase::Unexplained);
         }
-        active.pass(own_start_ns, Phase::LoopWait);
+        event_loop.pass(active, own_start_ns, Phase::LoopWait);
     } else if let Some(handed_to) = back.handed_back {
         event_loop.paired(false);
         // Its thread may have been woken once more since, and have worked for it before.
         active.pass(back.handed.woken_ns.min(own_start_ns), Phase::Unexplained);
         active.pass(handed_to.begin_ns.min(own_start_ns), Phase::PoolWait);
         owed = owe(active, key, back.owed_by, event_loop.told_between(own_start_ns));
-        active.pass(own_start_ns, Phase::LoopWait);
+        event_loop.pass(active, own_start_ns, Phase::LoopWait);
     } else if is_new {
         // What it did since the one before it was answered, no call shows.
         active.pass(own_start_ns, Phase::Unexplained);
@@ -314,9 +314,9 @@ fn explain_by_looks(
         came.filter(|_| is_free && !asked).map(|came| event_loop.passed_along(came)).unwrap_or_default();
     if !passed.is_empty() {
         for (until_ns, phase) in passed {
-            active.pass(until_ns.min(known_until_ns), phase);
+            event_loop.pass(active, until_ns.min(known_until_ns), phase);
         }
-        active.pass(known_until_ns, Phase::LoopWait);
+        event_loop.pass(active, known_until_ns, Phase::LoopWait);
     } else if is_free {
         pass_unseen(active, event_loop, known_until_ns);
     }
@@ -325,12 +325,12 @@ fn explain_by_looks(
     let ready_until_ns = if is_order_hidden { event_loop.looks.iteration_start_ns() } else { known_until_ns };
     let ready_until_ns = ready_until_ns.min(known_until_ns);
     for (until_ns, phase) in event_loop.explain(asked, active.cursor_ns, ready_until_ns, wants, arrival_ns) {
-        active.pass(until_ns, phase);
+        event_loop.pass(active, until_ns, phase);
     }
     if is_order_hidden {
         let (id, from_ns) = (active.request.id, active.cursor_ns);
         for (until_ns, phase) in event_loop.ran_or_waited(id, from_ns, known_until_ns) {
-            active.pass(until_ns, phase);
+            event_loop.pass(active, until_ns, phase);
         }
     }
     active.pass(turning.own_start_ns, Phase::Unexplained);
@@ -340,7 +340,7 @@ fn explain_by_looks(
 /// most.
 pub(super) fn pass_unseen(active: &mut Active, event_loop: &EventLoop, known_until_ns: u64) {
     if let Some((from_ns, until_ns)) = event_loop.unseen_iteration(active) {
-        active.pass(from_ns.min(known_until_ns), Phase::LoopWait);
+        event_loop.pass(active, from_ns.min(known_until_ns), Phase::LoopWait);
         active.pass(until_ns.min(known_until_ns), Phase::Unexplained);
     }
 }

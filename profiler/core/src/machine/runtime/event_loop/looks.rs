@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use crate::bounded::push_newest;
 use crate::event::Slice;
 
 /// Iterations remembered: an arrival is placed in one of them.
@@ -71,6 +72,8 @@ pub struct Looks {
     taken: (u64, u32),
     /// Entry and exit of the last waits that slept.
     sleeps: VecDeque<(u64, u64)>,
+    /// When it was woken from the last of these, and until when it then waited for a CPU.
+    queued: VecDeque<(u64, u64)>,
     iterations: VecDeque<Iteration>,
 }
 
@@ -86,6 +89,8 @@ impl Looks {
                 self.sleeps.pop_front();
             }
             self.sleeps.push_back((slice.enter_ns, slice.exit_ns));
+            let until_ns = self.last.woken_ns.saturating_add(slice.inside.run_queue_ns);
+            push_newest(&mut self.queued, MAX_SLEEPS, (self.last.woken_ns, until_ns));
         }
         self.last.slept
     }
@@ -127,6 +132,12 @@ impl Looks {
         for iteration in &mut self.iterations {
             iteration.holder = None;
         }
+    }
+
+    /// The stretches between two moments in which the loop was woken and waited for a CPU, in order.
+    pub(super) fn queued(&self, from_ns: u64, until_ns: u64) -> impl Iterator<Item = (u64, u64)> {
+        let within = move |(woken_ns, end_ns): &(u64, u64)| (*woken_ns.max(&from_ns), *end_ns.min(&until_ns));
+        self.queued.iter().map(within).filter(|(start_ns, end_ns)| start_ns < end_ns)
     }
 
     /// When the loop found what it has handled since its last look.
