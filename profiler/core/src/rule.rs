@@ -40,6 +40,9 @@ rules! {
     /// asyncio: a timer resumed a request that resumes after those whose heads were read in the iteration
     /// before.
     AfterThoseRead,
+    /// asyncio: a timer came due in the last millisecond of a timeout, which is rounded up, if the loop was
+    /// woken in that one and nothing else can have resumed the request.
+    TimerRoundedUp,
     /// trio: a timer resumes a request in the iteration that finds it due, if nothing else can have.
     TimerAtOnce,
     /// A request whose answer came in the iteration before, or whose connection was made, resumes by that and

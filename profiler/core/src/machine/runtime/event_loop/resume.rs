@@ -213,8 +213,23 @@ impl EventLoop {
             // The other thread may have worked for the request until then. So that time is not known to be a
             // wait for a lock.
             (None, Some(woken_ns)) => Some(Resumed::at(Phase::Unexplained, woken_ns)),
+            (None, None) => self.timer_rounded_up(from_ns),
             _ => None,
         }
+    }
+
+    /// A timer that is due within the last millisecond of a timeout, which is rounded up to that (CPython's
+    /// `selectors.py`; libuv counts in whole ones). Something else woke the loop in that millisecond, and it
+    /// has not waited since, as it does not while a timer is due.
+    fn timer_rounded_up(&self, from_ns: u64) -> Option<Resumed> {
+        let (told_ns, undue_ns) = self.clues.undue;
+        let found_ns = if self.defers() { self.looks.before_ns } else { self.looks.found_ns() };
+        let may_be_due = self.is_asyncio() && self.clues.due_ns.is_some() && undue_ns <= found_ns;
+        (may_be_due && told_ns >= from_ns && Rule::TimerRoundedUp.holds()).then_some(Resumed {
+            phase: Phase::Sleep,
+            asleep_ns: undue_ns,
+            ready_ns: found_ns,
+        })
     }
 
     /// The timer that resumed a request, where only a timer can have. It is more exact where one is `known`.

@@ -122,6 +122,52 @@ fn on_trio_a_timer_resumes_a_request_in_the_iteration_that_finds_it_due() {
 }
 
 #[test]
+fn on_asyncio_a_timer_whose_timeout_was_rounded_up_may_have_come_due_in_the_last_millisecond() {
+    // In tenths of a millisecond: something else wakes the loop at 559.
+    fn woken(event_loop: &mut EventLoop, timeout_ms: i32) {
+        sleep(event_loop, (500, 560), timeout_ms);
+        look(event_loop, 563);
+        look(event_loop, 566);
+    }
+    let due: Then = |event_loop| woken(event_loop, 7);
+    check(
+        false,
+        &[
+            ("in that millisecond", asyncio, due, 568, slept(560, 564, 568)),
+            ("before it", asyncio, |event_loop| woken(event_loop, 8), 568, unknown(567, 568)),
+            ("there is no timer", asyncio, |event_loop| woken(event_loop, -1), 568, unknown(567, 568)),
+            (
+                "a thread may have resumed it",
+                asyncio,
+                |event_loop| {
+                    sleep(event_loop, (500, 560), 7);
+                    event_loop.woken();
+                    look(event_loop, 566);
+                },
+                568,
+                unknown(559, 568),
+            ),
+            ("the loop may be another's", untold, due, 568, unknown(567, 568)),
+            (
+                "a loop of no known kind has tasks that go round",
+                || {
+                    let mut event_loop = untold();
+                    event_loop.recognition.has_tasks = true;
+                    event_loop
+                },
+                due,
+                568,
+                slept(560, 567, 568),
+            ),
+        ],
+    );
+    // The timeout was told before the loop left it: its own timer may be another.
+    let mut event_loop = asyncio();
+    woken(&mut event_loop, 7);
+    assert_eq!(explain(&event_loop, false, (510, 568), Wants::Unknown, 0), unknown(567, 568));
+}
+
+#[test]
 fn a_loop_of_asyncio_knows_what_threads_told_it_until_it_had_the_interpreter_lock_after_its_look() {
     let lock = |exit: u64, sequence| Slice {
         exit_ns: exit * UNIT_NS,
