@@ -23,6 +23,7 @@ mod woken_for;
 use crate::bounded::push_newest;
 use crate::event::{Call, Slice, Tid};
 use crate::loop_kind::LoopThreads;
+use crate::machine::runtime::event_loop::Looks;
 use crate::machine::runtime::handed::{Handed, MAX_JOBS};
 use crate::machine::runtime::report::Report;
 use crate::machine::runtime::state::{RuntimeContext, RuntimeView};
@@ -49,10 +50,17 @@ const LONGEST_JOB_NS: u64 = 1_000_000_000;
 impl Handed {
     /// What the initiator waited for until a thread began with its job at `begin_ns`. Since the thread was
     /// woken, it waited for the thread. Before that, what it waited for is not known, unless this is its
-    /// first job. Where tasks show whose jobs are (`do_tell`), an earlier job may not have been found.
-    fn pass_before(&self, active: &mut Active, begin_ns: u64, do_tell: bool) {
+    /// first job. Where tasks show whose jobs are (`do_tell`), an earlier job may not have been found. A loop
+    /// that has not slept since it read the request kept it waiting up to the iteration in which it woke the
+    /// thread. In that one the request may have run.
+    fn pass_before(&self, active: &mut Active, begin_ns: u64, do_tell: bool, looks: &Looks) {
         let may_be_later = active.pooled || do_tell && self.task.is_some();
-        let unknown = if may_be_later { Phase::Unexplained } else { Phase::PoolWait };
+        let read_ns = active.request.times.service_start_ns.unwrap_or(0);
+        let is_before_thread = self.woken_ns > 0 && !may_be_later;
+        if is_before_thread && self.due_ns.is_none() && !looks.may_have_slept(read_ns, self.woken_ns) {
+            active.pass(looks.iteration_start_at(self.woken_ns), Phase::LoopWait);
+        }
+        let unknown = if may_be_later || is_before_thread { Phase::Unexplained } else { Phase::PoolWait };
         let waited = if self.woken_ns > 0 { Phase::PoolWait } else { unknown };
         for (until_ns, phase) in self.before(begin_ns, waited, unknown) {
             active.pass(until_ns, phase);

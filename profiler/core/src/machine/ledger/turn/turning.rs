@@ -168,6 +168,7 @@ fn handed_back(
     if let Some(event_loop) = thread.as_loop().filter(|_| may_be_told) {
         let is_helped = threads == Some(LoopThreads::Help);
         let resume = Resume {
+            looks: &event_loop.looks,
             tgid: slice.tgid,
             key,
             at_ns: slice.enter_ns,
@@ -196,8 +197,9 @@ fn handed_back(
     let handed = handed_back.and_then(|handed_to| context.runtime.threads.get(handed_to.tid));
     let handed = handed.map(|thread| thread.pooled.handed).unwrap_or_default();
     let owed_by = surely_back.filter(|_| task.is_some() && handed.task == task);
-    if let Some(handed_to) = surely_back {
-        handoff::take_back(&mut context.runtime_context(), slice.tgid, key, handed_to);
+    if let (Some(handed_to), Some(event_loop)) = (surely_back, thread.as_loop()) {
+        let state = &mut context.runtime_context();
+        handoff::take_back(state, slice.tgid, key, handed_to, &event_loop.looks);
     }
     Back { collected, handed_back, handed, owed_by, recent_ns }
 }

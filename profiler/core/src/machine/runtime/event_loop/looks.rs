@@ -210,6 +210,12 @@ impl Looks {
         self.sleeps.iter().rev().find(|(enter_ns, _)| *enter_ns < at_ns).copied().unwrap_or_default()
     }
 
+    /// Whether the loop slept between two moments, or that is not remembered.
+    pub(in crate::machine) fn may_have_slept(&self, from_ns: u64, until_ns: u64) -> bool {
+        let before = self.sleeps.iter().rev().find(|(enter_ns, _)| *enter_ns < until_ns);
+        before.map_or(self.sleeps.len() >= MAX_SLEEPS, |(_, exit_ns)| *exit_ns > from_ns)
+    }
+
     /// The loop has handled everything that happened before this moment.
     pub fn recent_ns(&self) -> u64 {
         self.iterations_ago_ns(COLLECTING_ITERATIONS)

@@ -5,6 +5,7 @@
 
 use super::own_thread;
 use crate::event::Tid;
+use crate::machine::runtime::event_loop::Looks;
 use crate::machine::runtime::pool::{Job, Pool};
 use crate::machine::runtime::state::RuntimeContext;
 use crate::machine::runtime::thread::Thread;
@@ -26,7 +27,9 @@ pub(in crate::machine) enum Collected {
 
 /// How the loop resumes a request.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::machine) struct Resume {
+pub(in crate::machine) struct Resume<'a> {
+    /// When the loop looked.
+    pub(in crate::machine) looks: &'a Looks,
     pub(in crate::machine) tgid: Tid,
     pub(in crate::machine) key: RequestKey,
     pub(in crate::machine) at_ns: u64,
@@ -44,8 +47,8 @@ pub(in crate::machine) struct Resume {
 }
 
 /// The loop resumes a request: jobs that were done for it become part of it.
-pub(in crate::machine) fn collect(state: &mut RuntimeContext<'_>, resume: Resume) -> Collected {
-    let Resume { tgid, key, at_ns, recent_ns, knows_until_ns, is_helped, task } = resume;
+pub(in crate::machine) fn collect(state: &mut RuntimeContext<'_>, resume: Resume<'_>) -> Collected {
+    let Resume { looks, tgid, key, at_ns, recent_ns, knows_until_ns, is_helped, task } = resume;
     let Some(pool) = state.runtime.pools.get_mut(tgid) else { return Collected::Nothing };
     pool.own.resumed(key, at_ns);
     pool.givers.resumed(task, recent_ns);
@@ -106,7 +109,9 @@ pub(in crate::machine) fn collect(state: &mut RuntimeContext<'_>, resume: Resume
                 active.pass(ready_ns.min(job.begin_ns), Phase::Unexplained);
                 active.pass(job.begin_ns, Phase::LoopWait);
             }
-            None => job.handed.pass_before(active, job.begin_ns, pool.givers.resume_themselves()),
+            None => {
+                job.handed.pass_before(active, job.begin_ns, pool.givers.resume_themselves(), looks);
+            }
         }
         active.pooled = true;
         active.take_pieces(&mut job.pieces, tgid, job.tid);

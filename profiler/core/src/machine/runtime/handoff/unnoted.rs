@@ -7,6 +7,7 @@
 //! write it. Or another thread's note was pending: then libuv writes none (`uv_async_send`), as under uvloop.
 
 use crate::event::Tid;
+use crate::machine::runtime::event_loop::Looks;
 use crate::machine::runtime::state::RuntimeContext;
 use crate::machine::wire::request::{HandedTo, RequestKey};
 
@@ -17,11 +18,12 @@ pub(in crate::machine) fn take_back(
     tgid: Tid,
     key: RequestKey,
     handed_to: HandedTo,
+    looks: &Looks,
 ) {
     let Some(thread) = state.runtime.threads.get_mut(handed_to.tid) else { return };
     let Some(active) = state.wire.connections.active_mut(key) else { return };
     let do_tell = state.runtime.pools.tasks_tell(tgid);
-    thread.pooled.handed.pass_before(active, handed_to.begin_ns, do_tell);
+    thread.pooled.handed.pass_before(active, handed_to.begin_ns, do_tell, looks);
     active.pooled = true;
     active.take_pieces(&mut thread.pending, tgid, handed_to.tid);
     thread.pooled.works_for = Some(key);

@@ -32,8 +32,17 @@ impl Stages {
         is_helped: bool,
         task: Option<u64>,
     ) -> Collected {
-        let resume =
-            Resume { tgid: TGID, key: FIRST, at_ns: 900, recent_ns, knows_until_ns, is_helped, task };
+        let looks = self.event_loop().looks.clone();
+        let resume = Resume {
+            looks: &looks,
+            tgid: TGID,
+            key: FIRST,
+            at_ns: 900,
+            recent_ns,
+            knows_until_ns,
+            is_helped,
+            task,
+        };
         collect(&mut self.runtime_context(), resume)
     }
 }
@@ -225,5 +234,25 @@ fn a_job_of_which_the_loop_cannot_know_yet_is_not_that_of_a_request_that_resumes
     ] {
         let mut stages = stages(vec![job]);
         assert_eq!(stages.resume_knowing(knows_until_ns, 0, false, None), expected, "{what}");
+    }
+}
+
+#[test]
+fn until_its_thread_was_woken_a_request_waited_for_a_loop_that_did_not_sleep() {
+    for (what, slept, woken_ns, expected) in [
+        // The iteration in which it woke the thread began at 210: the request may have run in it.
+        ("it did not sleep", false, 250, &[(Phase::LoopWait, 120), (Phase::Unexplained, 40)][..]),
+        ("it slept", true, 250, &[(Phase::Unexplained, 160)]),
+        ("nobody knows when the thread was woken", false, 0, &[(Phase::PoolWait, 160)]),
+    ] {
+        let mut stages =
+            stages(vec![Job { handed: Handed { woken_ns, ..Handed::default() }, ..job(6, 260, 300) }]);
+        stages.look(90, true);
+        stages.look(200, slept);
+        assert_eq!(stages.resume(0, false, None), Collected::Known, "{what}");
+        let mut phases = of(expected);
+        phases.add(Phase::PoolWait, 10);
+        phases.add(Phase::Cpu, 40);
+        assert_eq!(stages.active(FIRST).request.phases, phases, "{what}");
     }
 }
