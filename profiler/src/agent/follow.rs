@@ -273,7 +273,7 @@ impl Follow {
         if let Some(copy) = session.kept() {
             self.frozen.set(copy);
             self.board.froze(cause);
-            (self.say)(&format!("the last minute was set aside ({cause}): GET /recording.wtrace?of=trigger"));
+            (self.say)(&format!("what is kept was set aside ({cause}): GET /recording.wtrace?of=trigger"));
         }
     }
 

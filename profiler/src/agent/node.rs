@@ -115,11 +115,12 @@ impl Node {
         watched.extend(self.directory.all().iter().map(|entry| entry.pid));
         for found in found {
             let pid = found.tree.root;
+            let Some(about) = (self.about)(found) else { continue };
             // A server that has another topmost process now is still the one that is watched.
             if found.tree.tgids.iter().any(|tgid| watched.contains(tgid)) {
+                self.directory.seen(&about.about, &found.tree.tgids);
                 continue;
             }
-            let Some(about) = (self.about)(found) else { continue };
             if self.directory.all().len() >= MAX_SERVERS {
                 let reason = format!("{MAX_SERVERS} servers are watched already");
                 self.directory.skip(Skipped { pid, server: about.name, reason });
@@ -127,7 +128,7 @@ impl Node {
             }
             let (mut follow, answers) = (self.start)(found);
             follow.changes = self.changes_of(&about);
-            self.directory.add(self.entry(pid, about, answers));
+            self.directory.add(self.entry(found, about, answers));
             running.spawn_local(async move {
                 let watched = async {
                     let mut signals = Signals::new()?.and_set_aside()?;
@@ -149,7 +150,8 @@ impl Node {
     }
 
     /// A name is given once in a container; another server of the same name there has its process behind it.
-    fn entry(&self, pid: u32, about: About, answers: Answers) -> Entry {
+    fn entry(&self, found: &Found, about: About, answers: Answers) -> Entry {
+        let pid = found.tree.root;
         let About { mut name, mut labels, about } = about;
         let has_it =
             |entry: &Arc<Entry>| entry.name == name && entry.labels.get(1..) == Some(labels.as_slice());
@@ -157,7 +159,7 @@ impl Node {
             name = format!("{name} #{pid}");
         }
         labels.insert(0, ("server", name.clone()));
-        Entry { pid, name, labels, about, answers }
+        Entry::new((pid, name), labels, (about, found.tree.tgids.clone()), answers)
     }
 
     /// A server is not watched any more. Whether it may be back soon.

@@ -77,7 +77,11 @@ pub(super) async fn watch(
 fn about(options: &Serve, found: &Found, has_light: bool) -> Option<About> {
     let row = row(found, has_light);
     fit(&options.matches, |key| values(key, found, &row)).then(|| {
-        let about = serde_json::to_value(&row).unwrap_or_default();
+        let mut about = serde_json::to_value(&row).unwrap_or_default();
+        // In which mode it is watched is known, and need not be guessed.
+        if let Some(fields) = about.as_object_mut() {
+            fields.remove("mode");
+        }
         About { name: name(found, &row), labels: labels(row.container.as_ref()), about }
     })
 }

@@ -23,10 +23,46 @@ pub struct Entry {
     pub name: String,
     /// Labels of its metrics.
     pub labels: Vec<(&'static str, String)>,
-    /// As `list` has it.
-    pub about: serde_json::Value,
     /// Answers about it.
     pub answers: Answers,
+    now: Mutex<Now>,
+}
+
+/// What a server was at the last look.
+#[derive(Debug)]
+struct Now {
+    about: serde_json::Value,
+    processes: Vec<u32>,
+}
+
+impl Entry {
+    /// A server with these processes; `about`: as `list` has it.
+    pub fn new(
+        (pid, name): (u32, String),
+        labels: Vec<(&'static str, String)>,
+        (about, processes): (serde_json::Value, Vec<u32>),
+        answers: Answers,
+    ) -> Self {
+        Self { pid, name, labels, answers, now: Mutex::new(Now { about, processes }) }
+    }
+
+    /// As `list` had it at the last look.
+    pub fn about(&self) -> serde_json::Value {
+        self.now().about.clone()
+    }
+
+    /// What a look saw, if that is this server: it has one of its processes still.
+    fn seen(&self, about: &serde_json::Value, processes: &[u32]) {
+        let mut now = self.now();
+        if processes.iter().any(|tgid| now.processes.contains(tgid)) {
+            *now = Now { about: about.clone(), processes: processes.to_vec() };
+        }
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        // Whoever panicked while it held the lock had only replaced a value.
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A server that is not watched.
@@ -78,6 +114,13 @@ impl Directory {
         let mut inner = self.lock();
         inner.counts.looks = inner.counts.looks.saturating_add(1);
         inner.skipped.retain(|pid, _| pids.contains(pid));
+    }
+
+    /// A look saw a server with these processes.
+    pub fn seen(&self, about: &serde_json::Value, processes: &[u32]) {
+        for entry in self.all() {
+            entry.seen(about, processes);
+        }
     }
 
     /// Whether this machine lets servers be watched, or why not.

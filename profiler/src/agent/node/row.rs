@@ -95,7 +95,7 @@ fn row(entry: &Entry) -> Row {
         requests_in_line: line.map(|view| summary::in_line(&view.snapshot)),
         more_slots_help: line.map(|view| view.verdict.more_slots_help).map(MoreSlotsHelp::name),
         path: format!("/server/{}/", entry.pid),
-        about: entry.about.clone(),
+        about: entry.about(),
     }
 }
 
