@@ -12,7 +12,6 @@ use profiler_core::fact::container::Container;
 
 use super::follow::follow;
 use super::list::{Row, row};
-use super::mode::running_kernel_has_light;
 
 use crate::agent::AgentError;
 use crate::agent::follow::{Find, Say};
@@ -54,9 +53,8 @@ pub(super) async fn watch(
     let programs = Rc::default();
     let (wanted, started, shared, said) =
         (Rc::clone(options), Rc::clone(options), Rc::clone(&programs), Rc::clone(&say));
-    let has_light = running_kernel_has_light();
     let node = Node {
-        about: Rc::new(move |found| about(&wanted, found, has_light)),
+        about: Rc::new(move |found| about(&wanted, found)),
         start: Rc::new(move |found| {
             let pid = found.tree.root;
             let find: Find = Rc::new(move || server_tree(&Proc::default(), pid).map(|tree| (tree, pid)));
@@ -74,8 +72,9 @@ pub(super) async fn watch(
 }
 
 /// What a server is called; `None`: it is not wanted.
-fn about(options: &Serve, found: &Found, has_light: bool) -> Option<About> {
-    let row = row(found, has_light);
+fn about(options: &Serve, found: &Found) -> Option<About> {
+    // Its mode is left out below: the kernel need not be asked for it.
+    let row = row(found, false);
     fit(&options.matches, |key| values(key, found, &row)).then(|| {
         let mut about = serde_json::to_value(&row).unwrap_or_default();
         // In which mode it is watched is known, and need not be guessed.
