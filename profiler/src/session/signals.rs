@@ -17,10 +17,25 @@ pub enum Heard {
 
 /// From when it exists on, none of these signals ends the program by itself.
 pub struct Signals {
+    ends: Ends,
+    set_aside: Option<Signal>,
+}
+
+/// Those that end a run.
+struct Ends {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
-    set_aside: Option<Signal>,
+}
+
+impl Ends {
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
+        }
+    }
 }
 
 impl Signals {
@@ -29,21 +44,12 @@ impl Signals {
     /// # Errors
     /// If the runtime refuses.
     pub fn new() -> Result<Self, SessionError> {
-        Ok(Self {
+        let ends = Ends {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hang_up: signal(SignalKind::hangup())?,
-            set_aside: None,
-        })
-    }
-
-    /// Waits for one of them.
-    pub async fn any(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hang_up.recv() => {}
-        }
+        };
+        Ok(Self { ends, set_aside: None })
     }
 
     /// These signals, with SIGUSR1, which then ends the program no more.
@@ -55,9 +61,14 @@ impl Signals {
         Ok(self)
     }
 
+    /// Waits for one that ends the run.
+    pub async fn any(&mut self) {
+        self.ends.any().await;
+    }
+
     /// Waits for the next one, SIGUSR1 among them.
     pub async fn next(&mut self) -> Heard {
-        let Self { interrupt, terminate, hang_up, set_aside } = self;
+        let Self { ends, set_aside } = self;
         let set_aside = async {
             match set_aside {
                 Some(signal) => signal.recv().await,
@@ -65,9 +76,7 @@ impl Signals {
             }
         };
         tokio::select! {
-            _ = interrupt.recv() => Heard::End,
-            _ = terminate.recv() => Heard::End,
-            _ = hang_up.recv() => Heard::End,
+            () = ends.any() => Heard::End,
             _ = set_aside => Heard::SetAside,
         }
     }
