@@ -86,6 +86,8 @@ struct Part {
     waiting: Vec<u8>,
     /// What the patrol saw of its processes.
     facts: Vec<(u64, Fact)>,
+    /// What it had told before this session came.
+    told: Vec<Fact>,
     /// Its listeners' inodes.
     listeners: BTreeSet<u64>,
     /// Records that were its own so far.
@@ -164,7 +166,7 @@ impl Set {
             }
         }
         self.next_part = number.saturating_add(1);
-        let mut part = Part { facts: self.told(), ..Part::default() };
+        let mut part = Part { told: self.told(), ..Part::default() };
         if number > 0 {
             self.hand_out(u64::MAX);
             part.before = self.source.counters();
@@ -173,8 +175,8 @@ impl Set {
         number
     }
 
-    fn told(&self) -> Vec<(u64, Fact)> {
-        self.places.values().chain(&self.own_code).map(|fact| (0, fact.clone())).collect()
+    fn told(&self) -> Vec<Fact> {
+        self.places.values().chain(&self.own_code).cloned().collect()
     }
 
     /// These are a session's processes now; one that another session has stays there.

@@ -18,6 +18,7 @@ use profiler_core::machine::driver::now::ThreadGlance;
 
 use super::Set;
 use crate::attach::AttachError;
+use crate::source::live::clock::monotonic_ns;
 use crate::source::live::{FollowedLocks, LiveError, LiveSource, RunTimeSample, Totals};
 
 /// Rounds of the iterators for a session that comes later.
@@ -38,7 +39,9 @@ pub(crate) struct Tap {
 impl Tap {
     /// The one for whom the set was attached.
     pub(super) fn first(set: Rc<RefCell<Set>>) -> Self {
-        Self::new(set)
+        let mut tap = Self::new(set);
+        tap.start_totals();
+        tap
     }
 
     /// Another one; `find` names its processes, until it names nobody new.
@@ -70,16 +73,8 @@ impl Tap {
 
     fn new(set: Rc<RefCell<Set>>) -> Self {
         let number = set.borrow_mut().add();
-        let mut tap = Self {
-            set,
-            number,
-            totals: Totals::default(),
-            taken: Vec::new(),
-            looked: Looked::default(),
-            is_released: false,
-        };
-        tap.start_totals();
-        tap
+        let (totals, looked) = (Totals::default(), Looked::default());
+        Self { set, number, totals, taken: Vec::new(), looked, is_released: false }
     }
 
     fn source(&self) -> Ref<'_, LiveSource> {
@@ -119,7 +114,11 @@ impl Tap {
     pub(crate) fn looks(&mut self) -> Vec<(u64, Fact)> {
         let mut set = self.set.borrow_mut();
         set.hand_out_facts();
-        set.parts.get_mut(&self.number).map(|part| std::mem::take(&mut part.facts)).unwrap_or_default()
+        let Some(part) = set.parts.get_mut(&self.number) else { return Vec::new() };
+        // What was told to others before is true now as well: the stream takes nothing that is old.
+        let now_ns = monotonic_ns();
+        let told = std::mem::take(&mut part.told).into_iter().map(|fact| (now_ns, fact));
+        told.chain(std::mem::take(&mut part.facts)).collect()
     }
 
     /// What the patrol has done so far, if that is not known yet.
