@@ -2,7 +2,7 @@
 //!
 //! In: gunicorn under load, an agent that keeps. Out: verdicts, against what the clients noted.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
@@ -15,9 +15,8 @@ use wsgi_trace_test_support::trace::report_on;
 
 use super::port;
 
-/// What is kept, and a mark more.
+/// What is kept at least.
 const KEPT_SECONDS: f64 = 10.0;
-const MARK_SECONDS: f64 = 2.5;
 /// So near the edges of the recording a request may be in it or not.
 const EDGE_NS: u64 = 100_000_000;
 
@@ -68,15 +67,17 @@ fn keeps(mode: &str) -> anyhow::Result<()> {
     let lasting = Load::start(server.address(), &[&lasting[..], &["--first-id", "7000001"]].concat())?;
     let load = Load::start(server.address(), &options)?;
     std::thread::sleep(Duration::from_secs(16));
+    let asked = Instant::now();
     let samples = agent.metrics()?;
     let report = recorded(&agent)?;
+    let since_asked = asked.elapsed().as_secs_f64();
     let mut sent = load.finish()?;
     sent.requests.extend(lasting.finish()?.requests);
 
     let seconds = (number(&report, "/window/end_ns")? - number(&report, "/window/start_ns")?) as f64 / 1e9;
-    let expected = KEPT_SECONDS..KEPT_SECONDS + 2.0 * MARK_SECONDS;
-    ensure!(expected.contains(&seconds), "{mode}: {seconds} s");
     let said = sum(&samples, "wsgi_trace_kept_seconds", &[]);
+    // How much longer than wanted it may be is a matter of marks, and marks of how busy the machine is.
+    ensure!((KEPT_SECONDS..=said + since_asked).contains(&seconds), "{mode}: {seconds} s, {said} s said");
     ensure!(said >= KEPT_SECONDS && sum(&samples, "wsgi_trace_kept_bytes", &[]) > 0.0, "{mode}: {said} s");
     assert_holds(&report, &sent)?;
     // What is learned once, long before the recording begins, is in it.
