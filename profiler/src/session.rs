@@ -14,6 +14,7 @@ mod open_files;
 mod patrol;
 pub mod progress;
 mod queues;
+mod recent;
 pub mod replay;
 pub mod shared;
 mod short_turns;

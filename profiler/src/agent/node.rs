@@ -34,6 +34,8 @@ use crate::session::signals::Signals;
 
 /// How often it is asked for new servers.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often records are taken to those whose they are: as often as a session alone takes its own.
+const HAND_OUT_EVERY: Duration = Duration::from_millis(20);
 /// Servers that are watched at once.
 const MAX_SERVERS: usize = 1_000;
 
@@ -88,9 +90,13 @@ impl Node {
         let mut finder = Finder::default();
         let mut running: JoinSet<Ended> = JoinSet::new();
         let mut looks = interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut drains = interval(HAND_OUT_EVERY);
+        for timer in [&mut looks, &mut drains] {
+            timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
         loop {
             tokio::select! {
+                _ = drains.tick() => self.programs.hand_out(),
                 _ = looks.tick() => if let Some(found) = finder.look() {
                     self.take(&found, &mut running);
                 },

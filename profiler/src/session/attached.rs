@@ -25,6 +25,7 @@
 mod keeping;
 mod reading;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use profiler_common::loss::{FORK_UNADOPTED, RING_BUSY, RING_FULL_LIFECYCLE, THREAD_TABLE_FULL};
@@ -34,7 +35,7 @@ use profiler_core::model::Snapshot;
 use profiler_core::model::now::Now;
 use profiler_core::pipeline::{Pipeline, Progress};
 use profiler_core::timeline::Entry;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at};
 
 use super::SessionError;
 use super::feed::Feed;
@@ -43,6 +44,7 @@ use super::gil::LockWatch;
 use super::observer::Observer;
 use super::open_files::OpenFiles;
 use super::queues::Queues;
+use super::recent::Readings;
 use super::shared::{Programs, Tap};
 use super::short_turns::{self, Burst};
 use super::tls::TlsWatch;
@@ -122,6 +124,7 @@ pub struct Session<O> {
     observer: O,
     gather: Gather,
     queues: Queues,
+    readings: Readings,
     open_files: OpenFiles,
     cost: Cost,
     /// Processes that had ended when it was looked whether the target lives, and looks since.
@@ -175,7 +178,8 @@ impl<O: Observer> Session<O> {
             None => None,
         };
         let mut feed = Feed::new(Pipeline::new(observer.settings()), recorder, watch.keep.map(Kept::new));
-        let mut queues = programs.queues();
+        let readings = programs.readings();
+        let mut queues = Queues::sharing(readings.clone());
         for (time_ns, fact) in before {
             queues.note(&fact);
             if let Fact::ListenerSeen(listener) = &fact {
@@ -191,9 +195,9 @@ impl<O: Observer> Session<O> {
         let locks = LockWatch::new(&watch.attach, no_probes, attached.hooks == "btf");
         let gather = Gather::new(proc, watched, attached.clone(), (locks, tls));
         let cost = Cost::start();
-        let [mut drain_timer, gather_timer, look_timer] =
-            [DRAIN_EVERY, GATHER_EVERY, LOOK_EVERY].map(interval);
+        let mut drain_timer = interval(DRAIN_EVERY);
         drain_timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let [gather_timer, look_timer] = [GATHER_EVERY, LOOK_EVERY].map(in_step);
         let mut begun = Self {
             started,
             source,
@@ -201,6 +205,7 @@ impl<O: Observer> Session<O> {
             observer,
             gather,
             queues,
+            readings,
             open_files: OpenFiles::default(),
             cost,
             ends: (0, ENDS_UNTOLD),
@@ -216,11 +221,8 @@ impl<O: Observer> Session<O> {
     /// Waits until there is something to do, and does it.
     pub async fn tick(&mut self) -> Tick {
         let tick = tokio::select! {
-            _ = self.drain_timer.tick() => {
-                self.drain();
-                self.read_looks();
-                self.place_tls_probes();
-                self.mark_if_due();
+            () = self.source.has_come(&mut self.drain_timer) => {
+                self.take_what_came();
                 Tick::Drained
             }
             _ = self.gather_timer.tick() => {
@@ -228,6 +230,7 @@ impl<O: Observer> Session<O> {
                 Tick::Gathered
             }
             _ = self.look_timer.tick() => {
+                self.take_what_came();
                 self.cost.sample(&self.source);
                 self.read_listeners();
                 self.read_queues();
@@ -248,6 +251,13 @@ impl<O: Observer> Session<O> {
             return Tick::NobodyReads;
         }
         tick
+    }
+
+    fn take_what_came(&mut self) {
+        self.take(None);
+        self.read_looks();
+        self.place_tls_probes();
+        self.mark_if_due();
     }
 
     /// The snapshot as if the window ended now; nothing changes by it. A matter of milliseconds.
@@ -340,7 +350,7 @@ impl<O: Observer> Session<O> {
         self.drain();
         self.read_last_processes();
         self.read_last_listeners();
-        for fact in self.gather.cgroups().chain(Gather::machine()).collect::<Vec<_>>() {
+        for fact in self.gather.cgroups().chain(Gather::machine().map(Fact::MachineCpu)).collect::<Vec<_>>() {
             self.fact(fact);
         }
         if let Some(attached) = self.gather.other_profilers(&self.source) {
@@ -421,10 +431,15 @@ impl<O: Observer> Session<O> {
     fn gather(&mut self) {
         self.fact(Fact::Tick);
         self.read_machine();
-        self.fact(Fact::Counters(self.source.counters()));
         let closed = self.queues.take_closed(&self.gather.known);
-        self.fact(Fact::ListenerCounts(self.source.listener_counts()));
-        self.fact(Fact::QueueCounts(self.source.queue_counts()));
+        let (counters, mut listeners, mut queues) = self.source.recent();
+        if !closed.is_empty() {
+            // Their last counts.
+            (listeners, queues) = (self.source.listener_counts(), self.source.queue_counts());
+        }
+        self.fact(Fact::Counters(counters));
+        self.fact(Fact::ListenerCounts(listeners));
+        self.fact(Fact::QueueCounts(queues));
         self.source.forget_listeners(&closed);
         self.read_counters();
         self.read_open_files(true);
@@ -492,11 +507,17 @@ impl<O: Observer> Session<O> {
     /// Takes what is in the rings by now, and says when that is. Not what comes while it is taken: a target
     /// that writes faster than we read must not keep signals and the end of the window waiting.
     fn drain(&mut self) -> u64 {
+        let now_ns = monotonic_ns();
+        self.take(Some(now_ns));
+        now_ns
+    }
+
+    /// Takes what came until then; `None`: what waits.
+    fn take(&mut self, until_ns: Option<u64>) {
         let (feed, observer) = (&mut self.feed, &mut self.observer);
         let Gather { locks, tls, .. } = &mut self.gather;
-        let now_ns = monotonic_ns();
         let mut burst = Burst::begin();
-        self.source.drain_until(now_ns, |record| {
+        self.source.drain(until_ns, |record| {
             burst.next();
             tls.look_at(record);
             for (time_ns, fact) in locks.look_up(record) {
@@ -504,7 +525,6 @@ impl<O: Observer> Session<O> {
             }
             feed.kernel(record, &mut |entry| observer.entry(&entry));
         });
-        now_ns
     }
 
     /// Counters of this moment, once every record that they count has been taken. What was taken beyond it
@@ -526,7 +546,8 @@ impl<O: Observer> Session<O> {
 
     /// What a run gathers at its end.
     fn closing_facts(&self, closing: Closing, counters: Counters) -> Vec<Fact> {
-        let mut facts: Vec<Fact> = self.gather.cgroups().chain(Gather::machine()).collect();
+        let mut facts: Vec<Fact> =
+            self.gather.cgroups().chain(Gather::machine().map(Fact::MachineCpu)).collect();
         facts.extend(self.gather.memory(false));
         facts.extend(closing.into_facts());
         facts.extend(self.queues.all(&self.gather.proc));
@@ -554,6 +575,17 @@ impl<O: Observer> Session<O> {
         };
         lives(&server.root) || self.gather.known.iter().any(|pid| !is_in_front(pid) && lives(pid))
     }
+}
+
+/// Timers of sessions that have the same period go off together: what one reads then, the others need not.
+fn in_step(period: Duration) -> Interval {
+    static BASE: OnceLock<Instant> = OnceLock::new();
+    let base = *BASE.get_or_init(Instant::now);
+    let periods = base.elapsed().as_nanos() / period.as_nanos();
+    let first = base + period.saturating_mul(u32::try_from(periods).unwrap_or(u32::MAX).saturating_add(1));
+    let mut timer = interval_at(first, period);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    timer
 }
 
 /// Records of all kinds that were written.

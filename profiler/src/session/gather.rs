@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use profiler_common::account::ThreadAccount;
+use profiler_core::fact::machine::MachineCpu;
 use profiler_core::fact::waiting::WaitingConnections;
 use profiler_core::fact::{Attached, Fact, OpenSlice, Overhead, ThreadTotals};
 use tokio::time::Instant;
@@ -200,8 +201,8 @@ impl Gather {
     }
 
     /// CPU time of the whole machine, beside our own.
-    pub(super) fn machine() -> Option<Fact> {
-        machine_cpu(monotonic_ns(), process_cpu_ns()).map(Fact::MachineCpu)
+    pub(super) fn machine() -> Option<MachineCpu> {
+        machine_cpu(monotonic_ns(), process_cpu_ns())
     }
 }
 

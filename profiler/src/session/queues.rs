@@ -4,14 +4,13 @@
 //! listeners that are closed. A reading asks the kernel for listeners alone, some 20 µs for each family of
 //! addresses that the target listens on.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 use profiler_core::fact::queue::{AcceptQueue, AcceptQueues, NetworkCounters};
 use profiler_core::fact::{Fact, ListenerSeen};
 
+use super::recent::Readings;
 use crate::fact::Proc;
 use crate::fact::network::{self, Namespace};
 use crate::fact::socket::Queue;
@@ -19,8 +18,6 @@ use crate::fact::socket::diag::{Diag, DiagError, Family};
 
 /// Network namespaces that are read.
 const MAX_NAMESPACES: usize = 16;
-/// How old a reading of another session may be: half the time between two of one's own.
-const FRESH_FOR: Duration = Duration::from_millis(50);
 /// Listeners that are read.
 const MAX_LISTENERS: usize = 1024;
 
@@ -54,33 +51,8 @@ struct Listing {
     failed: Option<String>,
 }
 
-/// What the kernel listed a moment ago: where many sessions ask for listeners of one namespace, one of them
-/// does.
-#[derive(Clone, Default)]
-pub(super) struct Listed(Rc<RefCell<Readings>>);
-
-/// By namespace and family: when they were listed, and what there was.
-type Readings = BTreeMap<(Namespace, Family), (Instant, Sockets)>;
-
 /// Inodes of listeners, with the queues of those that the kernel reports.
-type Sockets = Rc<Vec<(u64, Option<Queue>)>>;
-
-impl Listed {
-    /// All listeners of a family in a namespace, as `diag` has them or had them less than `FRESH_FOR` ago.
-    fn of(&self, namespace: Namespace, family: Family, diag: &Diag) -> Result<Sockets, DiagError> {
-        let known = self.0.borrow().get(&(namespace, family)).cloned();
-        if let Some((_, sockets)) = known.filter(|(at, _)| at.elapsed() < FRESH_FOR) {
-            return Ok(sockets);
-        }
-        let sockets = Rc::new(listed(family, diag)?);
-        let mut all = self.0.borrow_mut();
-        if all.len() >= MAX_NAMESPACES {
-            all.clear();
-        }
-        all.insert((namespace, family), (Instant::now(), Rc::clone(&sockets)));
-        Ok(sockets)
-    }
-}
+pub(super) type Sockets = Rc<Vec<(u64, Option<Queue>)>>;
 
 fn listed(family: Family, diag: &Diag) -> Result<Vec<(u64, Option<Queue>)>, DiagError> {
     let mut sockets = Vec::new();
@@ -91,7 +63,7 @@ fn listed(family: Family, diag: &Diag) -> Result<Vec<(u64, Option<Queue>)>, Diag
 /// Readers of the queues.
 #[derive(Default)]
 pub(super) struct Queues {
-    listed: Listed,
+    readings: Readings,
     namespaces: BTreeMap<Namespace, TargetNamespace>,
     listeners: BTreeMap<u64, Known>,
     /// Listeners that were closed, until that is asked for.
@@ -101,9 +73,9 @@ pub(super) struct Queues {
 }
 
 impl Queues {
-    /// Readers that share what they list with others.
-    pub(super) fn sharing(listed: Listed) -> Self {
-        Self { listed, ..Self::default() }
+    /// Readers that share what they read with others.
+    pub(super) fn sharing(readings: Readings) -> Self {
+        Self { readings, ..Self::default() }
     }
 
     /// These are the processes of the target now.
@@ -162,7 +134,9 @@ impl Queues {
 
     /// A reading, if anything has changed since the one before.
     pub(super) fn changed(&mut self) -> Option<Fact> {
-        let listing = self.list(&|namespace, family, diag| self.listed.of(namespace, family, diag));
+        let listing = self.list(&|namespace, family, diag| {
+            self.readings.sockets.of((namespace, family), || Ok(Rc::new(listed(family, diag)?)))
+        });
         self.follow_listing(&listing);
         let now = listing.reading()?;
         if self.last.as_ref() == Some(&now) {
@@ -194,7 +168,10 @@ impl Queues {
 
     /// Counters of the namespaces that have changed since they were read last.
     pub(super) fn counters_changed(&mut self, proc: &Proc) -> Vec<Fact> {
-        let now = self.counters(proc);
+        let now = self.counters(|namespace, pid| {
+            let read = || network::counters(proc, pid).ok_or(());
+            self.readings.network.of(namespace, read).ok()
+        });
         let last = std::mem::replace(&mut self.last_counters, now.clone());
         let changed = now.into_iter().filter(|(namespace, counters)| last.get(namespace) != Some(counters));
         changed.map(|(_, counters)| Fact::NetworkCounters(counters)).collect()
@@ -202,7 +179,8 @@ impl Queues {
 
     /// Queues and counters as they stand, changed or not.
     pub(super) fn all(&self, proc: &Proc) -> Vec<Fact> {
-        let counters = self.counters(proc).into_values().map(Fact::NetworkCounters);
+        let read = |_, pid| network::counters(proc, pid);
+        let counters = self.counters(read).into_values().map(Fact::NetworkCounters);
         self.list(&|_, family, diag| Ok(Rc::new(listed(family, diag)?)))
             .reading()
             .map(Fact::AcceptQueues)
@@ -243,9 +221,13 @@ impl Queues {
         listing
     }
 
-    fn counters(&self, proc: &Proc) -> BTreeMap<Namespace, NetworkCounters> {
+    /// `read`: gives the counters of a namespace, by a process in it.
+    fn counters(
+        &self,
+        read: impl Fn(Namespace, u32) -> Option<NetworkCounters>,
+    ) -> BTreeMap<Namespace, NetworkCounters> {
         let read = |(namespace, target): (&Namespace, &TargetNamespace)| {
-            let counters = network::counters(proc, target.pid)?;
+            let counters = read(*namespace, target.pid)?;
             Some((
                 *namespace,
                 NetworkCounters { namespace: *namespace, somaxconn: target.somaxconn, ..counters },

@@ -8,6 +8,7 @@ mod tap;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::rc::{Rc, Weak};
 
 use profiler_common::loss::{LOSS_NAMES, RING_FULL_SLICE};
@@ -15,16 +16,19 @@ use profiler_common::record::connection::ConnectionRecord;
 use profiler_common::record::evidence::{EvidenceRecord, STAGE_ACCEPTED, STAGE_CLOSED};
 use profiler_common::record::lifecycle::{FORK, LifecycleRecord};
 use profiler_common::record::{KIND_CONNECTION, KIND_EVIDENCE, KIND_LIFECYCLE, RecordHeader};
-use profiler_core::fact::{Attached, Counters, Fact, ListenerSeen};
+use profiler_core::fact::queue::QueueCounts;
+use profiler_core::fact::{Attached, Counters, Fact, ListenerCounts, ListenerSeen};
 use rustc_hash::FxHashMap;
+use tokio::sync::Notify;
 use zerocopy::FromBytes as _;
 
 pub(super) use self::tap::Tap;
 use super::patrol::Patrol;
-use super::queues::{Listed, Queues};
+use super::recent::{Readings, Recent};
 use crate::attach::{AttachError, Settings, execute};
 use crate::fact::Proc;
 use crate::source::live::LiveSource;
+use crate::source::live::clock::monotonic_ns;
 
 /// Bytes that wait for one session: each takes what is its own fifty times a second.
 const MAX_WAITING_BYTES: usize = 64 << 20;
@@ -37,7 +41,7 @@ const MAX_SOCKETS: usize = profiler_common::limits::MAX_SOCKETS as usize;
 #[derive(Default)]
 pub struct Programs {
     sets: RefCell<Vec<(Settings, Weak<RefCell<Set>>)>>,
-    listed: Listed,
+    readings: Readings,
 }
 
 impl Programs {
@@ -48,9 +52,18 @@ impl Programs {
         sets.flat_map(|set| set.borrow().source.processes()).collect()
     }
 
-    /// Readers of accept queues that share what they list.
-    pub(super) fn queues(&self) -> Queues {
-        Queues::sharing(self.listed.clone())
+    /// What all sessions read of this machine.
+    pub(super) fn readings(&self) -> Readings {
+        self.readings.clone()
+    }
+
+    /// Takes what is in the rings to those whose it is, and wakes them. Who has programs to itself takes it
+    /// by itself.
+    pub fn hand_out(&self) {
+        let sets = self.sets.borrow();
+        for set in sets.iter().filter_map(|(_, set)| set.upgrade()) {
+            set.borrow_mut().hand_out_and_wake();
+        }
     }
 
     /// Programs for the processes that `find` names: a set that is attached in this way, or a new one.
@@ -82,14 +95,14 @@ impl Programs {
 /// One session's part of a set.
 #[derive(Default)]
 struct Part {
+    /// Told when something waits for it.
+    has_come: Rc<Notify>,
     /// Records that wait for it, one after the other.
     waiting: Vec<u8>,
     /// What the patrol saw of its processes.
     facts: Vec<(u64, Fact)>,
     /// What it had told before this session came.
     told: Vec<Fact>,
-    /// Its listeners' inodes.
-    listeners: BTreeSet<u64>,
     /// Records that were its own so far.
     own: u64,
     /// What was lost before it came.
@@ -110,7 +123,18 @@ struct Set {
     places: BTreeMap<u32, Fact>,
     /// The same of what decides whose code is whose.
     own_code: Vec<Fact>,
+    /// What the kernel side has counted, as it was read a moment ago.
+    counted: Recent<(), Counted>,
     is_detached: bool,
+}
+
+/// What the kernel side has counted, for all sessions together.
+#[derive(Clone)]
+struct Counted {
+    /// Losses alone.
+    lost: Counters,
+    listeners: Rc<ListenerCounts>,
+    queues: Rc<QueueCounts>,
 }
 
 /// Whose everything is that a record may name.
@@ -121,6 +145,8 @@ struct Owners {
     sockets: FxHashMap<u64, u32>,
     /// Who listens on a port: in several network namespaces it may be more than one.
     ports: BTreeMap<u16, BTreeSet<u32>>,
+    /// By inode: several servers may have one listener.
+    listeners: BTreeMap<u64, BTreeSet<u32>>,
     /// Processes of sessions that are over: they may live on.
     released: BTreeSet<u32>,
 }
@@ -145,6 +171,7 @@ impl Set {
             owners: Owners::default(),
             places: BTreeMap::new(),
             own_code: Vec::new(),
+            counted: Recent::default(),
             is_detached: false,
         }
     }
@@ -154,8 +181,8 @@ impl Set {
         self.next_part > 1
     }
 
-    /// Another session; its number.
-    fn add(&mut self) -> u32 {
+    /// Another session: its number, and what tells it that something waits for it.
+    fn add(&mut self) -> (u32, Rc<Notify>) {
         let number = self.next_part;
         if number == 1 {
             // What there was by now is the first one's.
@@ -171,8 +198,9 @@ impl Set {
             self.hand_out(u64::MAX);
             part.before = self.source.counters();
         }
+        let has_come = Rc::clone(&part.has_come);
         self.parts.insert(number, part);
-        number
+        (number, has_come)
     }
 
     fn told(&self) -> Vec<Fact> {
@@ -190,9 +218,7 @@ impl Set {
     }
 
     fn claim_listener(&mut self, number: u32, listener: &ListenerSeen) {
-        if let Some(part) = self.parts.get_mut(&number) {
-            part.listeners.insert(listener.inode);
-        }
+        self.owners.listeners.entry(listener.inode).or_default().insert(number);
         if listener.port > 0 {
             self.owners.ports.entry(listener.port).or_default().insert(number);
         }
@@ -223,6 +249,28 @@ impl Set {
         });
     }
 
+    fn hand_out_and_wake(&mut self) {
+        if !self.is_shared() {
+            return;
+        }
+        self.hand_out(monotonic_ns());
+        self.hand_out_facts();
+        self.parts.values().filter(|part| part.has_something()).for_each(|part| part.has_come.notify_one());
+    }
+
+    /// What the kernel side has counted by now, or had a moment ago.
+    fn counted(&self) -> Counted {
+        let read = || {
+            Ok::<_, Infallible>(Counted {
+                lost: self.source.losses(),
+                listeners: Rc::new(self.source.listener_counts()),
+                queues: Rc::new(self.source.queue_counts()),
+            })
+        };
+        let Ok(counted) = self.counted.of((), read);
+        counted
+    }
+
     /// Takes what the patrol has seen since the last time to those whose it is.
     fn hand_out_facts(&mut self) {
         for (time_ns, fact) in self.patrol.as_mut().map(Patrol::take).unwrap_or_default() {
@@ -251,8 +299,7 @@ impl Set {
     }
 
     /// Counters as one session has to see them: records of others are none, losses may have been its own.
-    fn counters(&self, number: u32) -> Counters {
-        let counters = self.source.counters();
+    fn counters(&self, number: u32, counters: Counters) -> Counters {
         let Some(part) = self.parts.get(&number).filter(|_| self.is_shared()) else { return counters };
         let foreign = counters.received.saturating_sub(part.own);
         let emitted: u64 = counters.emitted.iter().map(|(_, count)| *count).sum();
@@ -271,8 +318,13 @@ impl Set {
 
     /// Whether a listener is another session's, as far as that is known.
     fn is_foreign_listener(&self, number: u32, inode: u64) -> bool {
-        let has = |part: &Part| part.listeners.contains(&inode);
-        !self.parts.get(&number).is_some_and(has) && self.parts.values().any(has)
+        self.owners.listeners.get(&inode).is_some_and(|parts| !parts.contains(&number))
+    }
+}
+
+impl Part {
+    const fn has_something(&self) -> bool {
+        !self.waiting.is_empty() || !self.facts.is_empty() || !self.told.is_empty()
     }
 }
 
@@ -319,6 +371,16 @@ impl Owners {
         parts.next().copied().filter(|_| parts.next().is_none())
     }
 
+    /// Listeners of a session are closed.
+    fn forget_listeners(&mut self, number: u32, closed: &BTreeSet<u64>) {
+        for inode in closed {
+            if let Some(parts) = self.listeners.get_mut(inode) {
+                parts.remove(&number);
+            }
+        }
+        self.listeners.retain(|_, parts| !parts.is_empty());
+    }
+
     /// What a session had is nobody's; its processes.
     fn release(&mut self, number: u32) -> Vec<u32> {
         let of_it = self.processes.iter().filter(|(_, part)| **part == number);
@@ -333,6 +395,10 @@ impl Owners {
             parts.remove(&number);
         }
         self.ports.retain(|_, parts| !parts.is_empty());
+        for parts in self.listeners.values_mut() {
+            parts.remove(&number);
+        }
+        self.listeners.retain(|_, parts| !parts.is_empty());
         gone
     }
 }

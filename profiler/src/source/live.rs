@@ -192,21 +192,30 @@ impl LiveSource {
 
     /// Cumulative counters of both sides.
     pub fn counters(&self) -> Counters {
-        let lost =
-            LOSS_NAMES.iter().zip(0..).map(|(name, slot)| ((*name).to_owned(), sum(&self.losses, slot)));
+        Counters { emitted: self.emitted(), received: self.received, ..self.losses() }
+    }
+
+    /// Records that were written, by kind.
+    pub fn emitted(&self) -> Vec<(String, u64)> {
         let emitted =
             KIND_NAMES.iter().zip(self.rings.emitted()).map(|(name, count)| ((*name).to_owned(), count));
         let evidence = ("evidence".to_owned(), sum(&self.evidence_emitted, 0));
         let plaintexts = ("plaintext".to_owned(), sum(&self.plaintexts_emitted, 0));
         let plaintexts = Some(plaintexts).filter(|(_, count)| *count > 0);
+        emitted.chain([evidence]).chain(plaintexts).collect()
+    }
+
+    /// What was lost: a hundred calls of the kernel. The rest of the counters is left blank.
+    pub fn losses(&self) -> Counters {
+        let lost =
+            LOSS_NAMES.iter().zip(0..).map(|(name, slot)| ((*name).to_owned(), sum(&self.losses, slot)));
         Counters {
             lost: lost.filter(|(_, count)| *count > 0).collect(),
-            emitted: emitted.chain([evidence]).chain(plaintexts).collect(),
             recursion_misses: self
                 .misses_at_detach
                 .clone()
                 .unwrap_or_else(|| cost::recursion_misses(&self.ebpf)),
-            received: self.received,
+            ..Counters::default()
         }
     }
 

@@ -31,7 +31,7 @@ impl<O: Observer> Session<O> {
         let mut also =
             vec![Fact::SessionStarted(self.started.clone()), Fact::Attached(self.gather.attached.clone())];
         also.extend(self.gather.cgroups());
-        also.extend(Gather::machine());
+        also.extend(Gather::machine().map(Fact::MachineCpu));
         also.extend(self.queues.all(&self.gather.proc));
         for tgid in self.gather.known.clone() {
             also.extend(self.gather.facts_of(&[tgid]));

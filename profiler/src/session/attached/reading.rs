@@ -74,8 +74,8 @@ impl<O: Observer> Session<O> {
     }
 
     pub(super) fn read_machine(&mut self) {
-        if let Some(fact) = Gather::machine() {
-            self.fact(fact);
+        if let Ok(machine) = self.readings.machine.of((), || Gather::machine().ok_or(())) {
+            self.fact(Fact::MachineCpu(machine));
         }
     }
 

@@ -15,8 +15,10 @@ use profiler_core::fact::queue::QueueCounts;
 use profiler_core::fact::waiting::WaitingConnections;
 use profiler_core::fact::{Attached, Counters, Fact, ListenerCounts, ListenerSeen, OpenSlice, ThreadTotals};
 use profiler_core::machine::driver::now::ThreadGlance;
+use tokio::sync::Notify;
+use tokio::time::Interval;
 
-use super::Set;
+use super::{Counted, Set};
 use crate::attach::AttachError;
 use crate::source::live::clock::monotonic_ns;
 use crate::source::live::{FollowedLocks, LiveError, LiveSource, RunTimeSample, Totals};
@@ -28,6 +30,8 @@ const MAX_ROUNDS: u32 = 8;
 pub(crate) struct Tap {
     set: Rc<RefCell<Set>>,
     number: u32,
+    /// Told when something waits for this session.
+    has_come: Rc<Notify>,
     totals: Totals,
     /// Records that are being handed to the session, kept for their room.
     taken: Vec<u8>,
@@ -72,9 +76,9 @@ impl Tap {
     }
 
     fn new(set: Rc<RefCell<Set>>) -> Self {
-        let number = set.borrow_mut().add();
+        let (number, has_come) = set.borrow_mut().add();
         let (totals, looked) = (Totals::default(), Looked::default());
-        Self { set, number, totals, taken: Vec::new(), looked, is_released: false }
+        Self { set, number, has_come, totals, taken: Vec::new(), looked, is_released: false }
     }
 
     fn source(&self) -> Ref<'_, LiveSource> {
@@ -88,15 +92,26 @@ impl Tap {
         read(&set.source, &is_own)
     }
 
+    /// Waits until something is to be taken: where programs are shared until that is said, else for `timer`.
+    pub(crate) async fn has_come(&self, timer: &mut Interval) {
+        if self.set.borrow().is_shared() {
+            self.has_come.notified().await;
+        } else {
+            timer.tick().await;
+        }
+    }
+
     /// Hands this session's records that are no later than `until_ns` (`CLOCK_MONOTONIC`) to `each`, oldest
-    /// first.
-    pub(crate) fn drain_until(&mut self, until_ns: u64, mut each: impl FnMut(&[u8])) {
+    /// first. `None`: those that wait, where programs are shared.
+    pub(crate) fn drain(&mut self, until_ns: Option<u64>, mut each: impl FnMut(&[u8])) {
         let mut set = self.set.borrow_mut();
         if !set.is_shared() {
-            set.source.drain_until(until_ns, each);
+            set.source.drain_until(until_ns.unwrap_or_else(monotonic_ns), each);
             return;
         }
-        set.hand_out(until_ns);
+        if let Some(until_ns) = until_ns {
+            set.hand_out(until_ns);
+        }
         let Some(part) = set.parts.get_mut(&self.number) else { return };
         let mut taken = std::mem::take(&mut self.taken);
         std::mem::swap(&mut part.waiting, &mut taken);
@@ -144,7 +159,30 @@ impl Tap {
 
     /// Cumulative counters of both sides.
     pub(crate) fn counters(&self) -> Counters {
-        self.set.borrow().counters(self.number)
+        let set = self.set.borrow();
+        set.counters(self.number, set.source.counters())
+    }
+
+    /// The same; losses, and what listeners have set in motion, may be some milliseconds old.
+    pub(crate) fn recent(&self) -> (Counters, ListenerCounts, QueueCounts) {
+        let set = self.set.borrow();
+        let Counted { lost, listeners, queues } = set.counted();
+        let counters = Counters { emitted: set.source.emitted(), received: set.source.received(), ..lost };
+        (
+            set.counters(self.number, counters),
+            self.own_listeners(&set, (*listeners).clone()),
+            self.own_queues(&set, (*queues).clone()),
+        )
+    }
+
+    fn own_listeners(&self, set: &Set, mut counts: ListenerCounts) -> ListenerCounts {
+        counts.listeners.retain(|counts| !set.is_foreign_listener(self.number, counts.inode));
+        counts
+    }
+
+    fn own_queues(&self, set: &Set, mut counts: QueueCounts) -> QueueCounts {
+        counts.listeners.retain(|counts| !set.is_foreign_listener(self.number, counts.inode));
+        counts
     }
 
     /// Counts one cause of loss (`profiler_common::loss`) so far, whoever's it was.
@@ -162,17 +200,13 @@ impl Tap {
     /// What connections to each listener have set in motion, cumulative.
     pub(crate) fn listener_counts(&self) -> ListenerCounts {
         let set = self.set.borrow();
-        let mut counts = set.source.listener_counts();
-        counts.listeners.retain(|counts| !set.is_foreign_listener(self.number, counts.inode));
-        counts
+        self.own_listeners(&set, set.source.listener_counts())
     }
 
     /// What was refused because accept queues were full, cumulative.
     pub(crate) fn queue_counts(&self) -> QueueCounts {
         let set = self.set.borrow();
-        let mut counts = set.source.queue_counts();
-        counts.listeners.retain(|counts| !set.is_foreign_listener(self.number, counts.inode));
-        counts
+        self.own_queues(&set, set.source.queue_counts())
     }
 
     /// As [`LiveSource::waiting_connections`].
@@ -188,9 +222,7 @@ impl Tap {
     /// As [`LiveSource::forget_listeners`].
     pub(crate) fn forget_listeners(&mut self, closed: &BTreeSet<u64>) {
         let mut set = self.set.borrow_mut();
-        if let Some(part) = set.parts.get_mut(&self.number) {
-            part.listeners.retain(|inode| !closed.contains(inode));
-        }
+        set.owners.forget_listeners(self.number, closed);
         set.source.forget_listeners(closed);
     }
 
