@@ -36,6 +36,7 @@ use self::front_end::FrontEnd;
 pub use self::gil::{Gil, GilWay};
 use self::help::{ADVANCED, REPORT};
 use self::looks::Looks;
+use self::matches::Match;
 pub use self::now::Now;
 use self::otlp::Otlp;
 pub use self::output::{Color, Format, Output, PlainFormat};
@@ -182,6 +183,16 @@ pub struct Top {
     /// Which server, or which recording to play at its own pace.
     #[command(flatten)]
     pub server: Server,
+    /// Every WSGI and ASGI server of this machine in a row each, the worst first
+    ///
+    /// Enter looks into one, q comes back. Each is watched in the mode in which `serve` would watch it.
+    #[arg(long, group = "server", conflicts_with_all = ["report", "with_front_end"])]
+    pub all: bool,
+    /// With --all, only servers that fit: pod=web-*, port=8000, user=www-data
+    ///
+    /// As for `serve`.
+    #[arg(long = "match", value_name = "KEY=PATTERN", requires = "all", hide_short_help = true)]
+    pub matches: Vec<Match>,
     /// How long a window lasts; the numbers are of the current one
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "30s", conflicts_with = "recording")]
     pub window: Duration,

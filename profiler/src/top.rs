@@ -6,6 +6,7 @@
 pub mod collect;
 pub mod key;
 pub mod live;
+pub mod node;
 pub mod plan;
 pub mod play;
 pub mod recording;

@@ -7,8 +7,10 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use wsgi_trace_test_support::address::Address;
 use wsgi_trace_test_support::child::until;
 use wsgi_trace_test_support::gate::{exclusive, shared};
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_test_support::require_bpf;
 use wsgi_trace_test_support::root;
 use wsgi_trace_test_support::scenario::Scenario;
@@ -280,4 +282,37 @@ fn a_full_thread_pool_is_the_first_thing_said_live() -> anyhow::Result<()> {
 #[ignore = "make live: the same with another problem"]
 fn computing_workers_are_the_first_thing_said_live() -> anyhow::Result<()> {
     live("gthread-cpu", "computes")
+}
+
+#[test]
+fn all_servers_of_a_machine_have_a_row_each_and_enter_looks_into_one() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _others = shared()?;
+    let settings = Settings::sync(Version::V27, 1);
+    let servers = [Gunicorn::start(&settings)?, Gunicorn::start(&settings)?];
+    let ports: Vec<&str> = servers.iter().filter_map(|server| port(server.address())).collect();
+    anyhow::ensure!(ports.len() == 2, "gunicorn has no port");
+    let matches: Vec<String> = ports.iter().map(|port| format!("--match=port={port}")).collect();
+    let arguments: Vec<&str> =
+        ["top", "--all"].into_iter().chain(matches.iter().map(String::as_str)).collect();
+    let mut terminal = Terminal::start(&arguments, SIZE, &[])?;
+    let names: Vec<String> = ports.iter().map(|port| format!("gunicorn:{port}")).collect();
+    let has_both =
+        |screen: &str| screen.contains("2 servers") && names.iter().all(|name| screen.contains(name));
+    terminal.wait_until("both servers", has_both)?;
+    terminal.type_keys("\r")?;
+    terminal.wait_for(" q quit ")?;
+    terminal.type_keys("q")?;
+    terminal.wait_until("both servers again", has_both)?;
+    terminal.type_keys("q")?;
+    assert!(terminal.finish(END)?.success());
+    assert!(terminal.is_restored()?);
+    Ok(())
+}
+
+fn port(address: &Address) -> Option<&str> {
+    match address {
+        Address::Tcp(address) => address.rsplit(':').next(),
+        Address::Unix(_) => None,
+    }
 }

@@ -7,7 +7,7 @@ pub mod answers;
 pub mod directory;
 mod finder;
 mod page;
-mod row;
+pub mod row;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,7 +71,7 @@ pub struct Node {
     /// Says what changes.
     pub say: Say,
     /// Who serves, until a signal comes.
-    pub server: Server,
+    pub server: Option<Server>,
 }
 
 /// How watching a server ended.
@@ -108,7 +108,9 @@ impl Node {
                 () = signals.any() => break,
             }
         }
-        self.server.stop();
+        if let Some(server) = self.server {
+            server.stop();
+        }
         // Each has heard the signal, too.
         while running.join_next().await.is_some() {}
         Ok(())

@@ -78,6 +78,7 @@ known, the lines are. A thread without a line runs no Python, or has slept for l
 pub(super) const TOP: &str = "\
 Examples:
   sudo wsgi-trace top --pid 4242
+  sudo wsgi-trace top --all
   sudo wsgi-trace top --port 8000 --report last.json
   wsgi-trace top incident.wtrace";
 

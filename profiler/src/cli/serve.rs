@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Parser};
 
 use super::front_end::FrontEnd;
 use super::full::FullTraces;
@@ -99,6 +99,21 @@ pub struct Serve {
     /// Size of the ring buffer, to see what a report with losses looks like
     #[arg(long, value_name = "BYTES", value_parser = ring_bytes, hide = true)]
     pub ring_bytes: Option<u32>,
+}
+
+impl Serve {
+    /// What `serve --all` is where nothing else is given.
+    ///
+    /// # Errors
+    /// None, as long as its options have defaults.
+    pub fn all() -> Result<Self, clap::Error> {
+        #[derive(Parser)]
+        struct Alone {
+            #[command(flatten)]
+            serve: Serve,
+        }
+        Alone::try_parse_from(["serve", "--all"]).map(|alone| alone.serve)
+    }
 }
 
 /// A length for windows that follow one another.

@@ -20,7 +20,7 @@ use crate::agent::listen::{Access, Socket};
 use crate::agent::node::answers::NodeAnswers;
 use crate::agent::node::directory::Directory;
 use crate::agent::node::{About, Node};
-use crate::attach::{self, Hooks};
+use crate::attach::{self, AttachError, Hooks};
 use crate::cli::Serve;
 use crate::cli::matches::{Key, fit};
 use crate::fact::find::Found;
@@ -45,15 +45,28 @@ pub(super) async fn watch(
     let directory = Arc::new(Directory::default());
     let answers = NodeAnswers::new(Arc::clone(&directory), options.window);
     let server = Server::start(socket, Door::new(access, answers))?;
-    let supported = attach::try_out(&attach::Settings { hooks: Hooks::Auto, ..attach::Settings::default() });
+    let supported = try_out();
     if let Err(error) = &supported {
         say(&format!("no server can be watched on this machine: {error}"));
     }
-    directory.set_supported(supported.map(drop).map_err(|error| error.to_string()));
+    directory.set_supported(supported.map_err(|error| error.to_string()));
+    node(options, directory, say, Some(server)).run(signals).await
+}
+
+/// Whether this machine lets servers be watched.
+///
+/// # Errors
+/// Why not.
+pub(super) fn try_out() -> Result<(), AttachError> {
+    attach::try_out(&attach::Settings { hooks: Hooks::Auto, ..attach::Settings::default() }).map(drop)
+}
+
+/// What watches all servers.
+pub(super) fn node(options: &Rc<Serve>, directory: Arc<Directory>, say: Say, server: Option<Server>) -> Node {
     let programs = Rc::default();
     let (wanted, started, shared, said) =
         (Rc::clone(options), Rc::clone(options), Rc::clone(&programs), Rc::clone(&say));
-    let node = Node {
+    Node {
         about: Rc::new(move |found| about(&wanted, found)),
         start: Rc::new(move |found| {
             let pid = found.tree.root;
@@ -67,8 +80,7 @@ pub(super) async fn watch(
         directory,
         say,
         server,
-    };
-    node.run(signals).await
+    }
 }
 
 /// What a server is called; `None`: it is not wanted.

@@ -2,14 +2,25 @@
 //!
 //! In: target or recording, file for a report. Out: a screen until the reader has had enough; the report.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::node::{node, try_out};
 use super::{Failure, refuse_same_file, target};
-use crate::cli::{PlainFormat, Top, Watch};
+use crate::agent::follow::Say;
+use crate::agent::node::directory::Directory;
+use crate::cli::exit::ExitCode;
+use crate::cli::{PlainFormat, Serve, Target, Top, Watch};
 use crate::report::screen::look::Look;
+use crate::session::SessionError;
 use crate::session::consumer::charset;
+use crate::session::signals::Signals;
+use crate::top::node::Servers;
 use crate::top::play::Player;
 use crate::top::terminal;
 use crate::top::ui::{Report, Ui};
-use crate::top::{live, recording};
+use crate::top::{self, live, recording};
 
 /// Shows the screen.
 ///
@@ -31,7 +42,56 @@ pub fn run(options: &Top) -> Result<(), Failure> {
         let ui = Ui::open(options.color, charset(), look, report)?;
         return Ok(recording::run(player, ui, options.stopped)?);
     }
-    let watch = Watch {
+    if options.all {
+        return all(options);
+    }
+    let watch = target::watch(&options.server.target(), &how(options), None)?;
+    check(report.as_ref())?;
+    let open = || Ui::open(options.color, charset(), look, report);
+    Ok(live::run(watch, options.window, open)?)
+}
+
+/// All servers of this machine, and each of them.
+fn all(options: &Top) -> Result<(), Failure> {
+    try_out().map_err(SessionError::from)?;
+    let serve = Rc::new(Serve {
+        matches: options.matches.clone(),
+        window: options.window,
+        light: options.light,
+        gil: options.gil,
+        hooks: options.hooks,
+        tls: options.tls,
+        looks: options.looks.clone(),
+        ..Serve::all().map_err(|error| Failure { sentence: error.to_string(), code: ExitCode::Usage })?
+    });
+    let (directory, said) = (Arc::new(Directory::default()), Rc::new(RefCell::new(String::new())));
+    let heard = Rc::clone(&said);
+    let say: Say = Rc::new(move |sentence| sentence.clone_into(&mut heard.borrow_mut()));
+    let watch = how(options);
+    let servers = Servers {
+        directory: Arc::clone(&directory),
+        said,
+        watch: Box::new(move |pid| {
+            let target = Target { pid: Some(pid), ..Target::default() };
+            target::watch(&target, &watch, None).map_err(|error| error.to_string())
+        }),
+        window: options.window,
+        color: options.color,
+        charset: charset(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(SessionError::from)?.block_on(async {
+        let mut signals = Signals::new().map_err(SessionError::from)?;
+        let node = node(&serve, directory, say, None);
+        tokio::select! {
+            outcome = node.run(&mut signals) => Ok(outcome?),
+            outcome = top::node::run(servers) => Ok(outcome?),
+        }
+    })
+}
+
+fn how(options: &Top) -> Watch {
+    Watch {
         hooks: options.hooks,
         light: options.light,
         gil: options.gil,
@@ -40,11 +100,7 @@ pub fn run(options: &Top) -> Result<(), Failure> {
         front_end: options.front_end,
         quiet: true,
         ..Watch::default()
-    };
-    let watch = target::watch(&options.server.target(), &watch, None)?;
-    check(report.as_ref())?;
-    let open = || Ui::open(options.color, charset(), look, report);
-    Ok(live::run(watch, options.window, open)?)
+    }
 }
 
 /// The target or the recording first: a mistake there must not touch any file.

@@ -13,6 +13,8 @@ use profiler_core::model::now::Now;
 use profiler_core::pipeline::Settings;
 use profiler_core::timeline::Entry;
 use profiler_core::verdict;
+use ratatui::crossterm::event::Event;
+use tokio::sync::mpsc::Receiver;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::TopError;
@@ -80,18 +82,22 @@ pub fn run(
     open: impl FnOnce() -> Result<Ui, TopError>,
 ) -> Result<(), TopError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(SessionError::from)?.block_on(drive(watch, window, open))
+    runtime.map_err(SessionError::from)?.block_on(drive(watch, window, &mut events(), open))
 }
 
-async fn drive(
+/// The same, where there is a runtime. Keys are read from `events`: nobody else may take them meanwhile.
+///
+/// # Errors
+/// As [`run`].
+pub async fn drive(
     watch: Watch,
     window: Duration,
+    events: &mut Receiver<Event>,
     open: impl FnOnce() -> Result<Ui, TopError>,
 ) -> Result<(), TopError> {
     let mut signals = Signals::new()?;
     let mut session = Session::begin(watch, Collector::default())?;
     let mut ui = open()?;
-    let mut events = events();
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let length_ns = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
@@ -136,7 +142,7 @@ async fn drive(
         let at_ns = outcome.snapshot.window.end_ns;
         ui.show(windows.shown(outcome.snapshot, Now { at_ns, ..Now::default() }, &collector));
         ui.say("The server has exited: this is what was seen last. q quits.".to_owned());
-        stay(&mut ui, &mut events, &mut signals).await?;
+        stay(&mut ui, events, &mut signals).await?;
     }
     ui.close()
 }
@@ -147,11 +153,7 @@ fn new_window(session: &mut Session<Collector>) {
 }
 
 /// Keeps the screen until the reader has had enough.
-async fn stay(
-    ui: &mut Ui,
-    events: &mut tokio::sync::mpsc::Receiver<ratatui::crossterm::event::Event>,
-    signals: &mut Signals,
-) -> Result<(), TopError> {
+async fn stay(ui: &mut Ui, events: &mut Receiver<Event>, signals: &mut Signals) -> Result<(), TopError> {
     let mut redraw = interval(LOOK_EVERY);
     loop {
         ui.draw()?;

@@ -20,7 +20,7 @@ const PERCENTILE_OF_NS: u64 = 60_000_000_000;
 
 /// One server.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Row {
+pub struct Row {
     /// The topmost process.
     pub pid: u32,
     /// What it is called on this node.
@@ -54,7 +54,7 @@ pub(super) struct Row {
 }
 
 /// All servers, the worst first.
-pub(super) fn rows(entries: &[Arc<Entry>]) -> Vec<Row> {
+pub fn rows(entries: &[Arc<Entry>]) -> Vec<Row> {
     let mut rows: Vec<Row> = entries.iter().map(|entry| row(entry)).collect();
     let p99 = |row: &Row| row.p99_seconds.unwrap_or(0.0);
     rows.sort_by(|a, b| b.waiting.total_cmp(&a.waiting).then(p99(b).total_cmp(&p99(a))));
