@@ -16,6 +16,7 @@ use crate::attach::gil::{Choice, Code, Mode, Wanted, choose};
 use crate::fact::Proc;
 use crate::fact::python::code::Codes;
 use crate::fact::python::{Interpreters, Looked, Numbers};
+use crate::fact::schedule::process_cpu_ns;
 use crate::session::shared::Tap;
 use crate::source::live::FollowedLocks;
 
@@ -42,10 +43,20 @@ pub(super) struct LockWatch {
     files: BTreeMap<(String, u64), GilFile>,
     /// Process looked at again last.
     last_again: u32,
-    /// For how many seconds each was left alone last, and for how many it still is.
-    rests: BTreeMap<u32, (u32, u32)>,
+    rests: BTreeMap<u32, Rest>,
     /// Hits and attempts told last.
     told: (u64, u64),
+}
+
+/// When a process is looked at again.
+#[derive(Default)]
+struct Rest {
+    /// For how many seconds it was left alone last.
+    last: u32,
+    /// For how many it still is.
+    left: u32,
+    /// CPU time that it had used when it was looked at last.
+    cpu_ns: Option<u64>,
 }
 
 impl LockWatch {
@@ -117,7 +128,7 @@ impl LockWatch {
         let mut facts = Vec::new();
         for tgid in turn {
             self.last_again = tgid;
-            let found = self.look(proc, tgid, source);
+            let found = if self.has_run(proc, tgid) { self.look(proc, tgid, source) } else { Vec::new() };
             self.rest(tgid, found.is_empty());
             facts.extend(found);
         }
@@ -126,18 +137,25 @@ impl LockWatch {
 
     /// Whether a process is to be looked at again: a second has passed.
     fn is_rested(&mut self, tgid: u32) -> bool {
-        let (_, left) = self.rests.entry(tgid).or_default();
-        let is_over = *left == 0;
-        *left = left.saturating_sub(1);
+        let rest = self.rests.entry(tgid).or_default();
+        let is_over = rest.left == 0;
+        rest.left = rest.left.saturating_sub(1);
         is_over
+    }
+
+    /// Whether a process has used CPU time since it was looked at last: else it is as it was.
+    fn has_run(&mut self, proc: &Proc, tgid: u32) -> bool {
+        let cpu_ns = process_cpu_ns(proc, tgid).ok();
+        let before_ns = std::mem::replace(&mut self.rests.entry(tgid).or_default().cpu_ns, cpu_ns);
+        cpu_ns.is_none() || cpu_ns != before_ns
     }
 
     fn rest(&mut self, tgid: u32, is_as_before: bool) {
         let has_interpreter = self.seen.get(&tgid).is_some_and(|(seen, _)| !seen.locks.is_empty());
         let longest = if has_interpreter { LONGEST_REST } else { REST_WITHOUT_INTERPRETER };
-        let (last, left) = self.rests.entry(tgid).or_default();
-        *last = if is_as_before { last.saturating_add(1).min(longest) } else { 0 };
-        *left = *last;
+        let rest = self.rests.entry(tgid).or_default();
+        rest.last = if is_as_before { rest.last.saturating_add(1).min(longest) } else { 0 };
+        rest.left = rest.last;
     }
 
     /// What threads call themselves in processes of other PID namespaces, where there are others than before.
