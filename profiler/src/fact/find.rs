@@ -2,7 +2,7 @@
 //!
 //! In: `/proc`. Out: [`Tree`]s and [`Found`] servers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use profiler_core::fact::ProcessSeen;
 use profiler_core::server::{Recognised, recognise};
@@ -143,11 +143,46 @@ fn commands<'a>(comm: &'a str, command_line: &'a [String]) -> impl Iterator<Item
 /// # Errors
 /// When `/proc` cannot be read.
 pub fn list_servers(proc: &Proc) -> Result<Vec<Found>, FactError> {
-    let forest = Forest::read(proc)?;
-    Ok(servers(proc, &forest))
+    KnownServers::default().list(proc)
+}
+
+/// Servers that were found before. Those that listen, and have the same processes as then, are not read
+/// again: that takes some milliseconds each.
+#[derive(Debug, Default)]
+pub struct KnownServers(BTreeMap<u32, (Vec<Identity>, Found)>);
+
+impl KnownServers {
+    /// As [`list_servers`].
+    ///
+    /// # Errors
+    /// As [`list_servers`].
+    pub fn list(&mut self, proc: &Proc) -> Result<Vec<Found>, FactError> {
+        let forest = Forest::read(proc)?;
+        let mut known = std::mem::take(&mut self.0);
+        let mut all = Vec::new();
+        for tree in trees(proc, &forest) {
+            let is_in = |identity: &&Identity| tree.tgids.contains(&identity.tgid);
+            let mut identities: Vec<Identity> = forest.identities().filter(is_in).cloned().collect();
+            identities.sort_unstable_by_key(|identity| identity.tgid);
+            let as_before = known.remove(&tree.root).filter(|(before, _)| *before == identities);
+            let found = as_before.map_or_else(|| Found::read(proc, tree), |(_, found)| found);
+            if found.is_known() {
+                if !found.facts.listeners.is_empty() {
+                    self.0.insert(found.tree.root, (identities, found.clone()));
+                }
+                all.push(found);
+            }
+        }
+        Ok(all)
+    }
 }
 
 fn servers(proc: &Proc, forest: &Forest<'_>) -> Vec<Found> {
+    trees(proc, forest).into_iter().map(|tree| Found::read(proc, tree)).filter(Found::is_known).collect()
+}
+
+/// Processes that belong together, each with one that may be a server.
+fn trees(proc: &Proc, forest: &Forest<'_>) -> Vec<Tree> {
     let mut roots = BTreeSet::new();
     let candidates = forest.identities().filter(|identity| may_be_server(proc, forest, identity));
     for identity in candidates.filter(|identity| !forest.supervises(identity)) {
@@ -155,8 +190,7 @@ fn servers(proc: &Proc, forest: &Forest<'_>) -> Vec<Found> {
             roots.insert(tree.root);
         }
     }
-    let trees = roots.iter().filter_map(|root| forest.tree(*root).ok());
-    trees.map(|tree| Found::read(proc, tree)).filter(Found::is_known).collect()
+    roots.iter().filter_map(|root| forest.tree(*root).ok()).collect()
 }
 
 /// Whether a process by itself is of a known kind, by its command line, or, for Python programs, by its open

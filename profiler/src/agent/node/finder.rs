@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::fact::Proc;
-use crate::fact::find::{Found, list_servers, may_come_to_serve};
+use crate::fact::find::{Found, KnownServers, may_come_to_serve};
 use crate::fact::process::{is_process, last_number};
 
 /// How often all processes are looked through.
@@ -26,6 +26,7 @@ const MAX_YOUNG: usize = 4096;
 /// What is remembered from look to look.
 pub(super) struct Finder {
     proc: Proc,
+    known: KnownServers,
     looked: Option<Instant>,
     /// The last number that was given to a process or thread.
     last_number: Option<u32>,
@@ -37,7 +38,8 @@ pub(super) struct Finder {
 impl Default for Finder {
     fn default() -> Self {
         let proc = Proc::default();
-        Self { proc, looked: None, last_number: None, young: VecDeque::new(), is_wanted: true }
+        let (known, young) = (KnownServers::default(), VecDeque::new());
+        Self { proc, known, looked: None, last_number: None, young, is_wanted: true }
     }
 }
 
@@ -56,7 +58,7 @@ impl Finder {
             return None;
         }
         (self.looked, self.is_wanted) = (Some(now), false);
-        list_servers(&self.proc).ok()
+        self.known.list(&self.proc).ok()
     }
 
     /// A server is to be looked for again soon.
