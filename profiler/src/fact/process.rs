@@ -71,6 +71,14 @@ fn has_ended(stat: &Stat) -> bool {
     matches!(stat.state, 'Z' | 'X' | 'x') && stat.num_threads <= 1
 }
 
+/// When a process was born, in ticks since boot, and how much it has mapped, in bytes: where both are as
+/// before, so are its mappings, almost surely. `None`: it is gone.
+pub(in crate::fact) fn extent(proc: &Proc, tgid: u32) -> Option<(u64, u64)> {
+    let bytes = read::bytes(&proc.of(tgid, "stat"), 4096).ok()?;
+    let stat = Stat::from_read(bytes.as_slice()).ok()?;
+    Some((stat.starttime, stat.vsize))
+}
+
 /// Whether a process is still there and has not ended.
 pub fn is_running(proc: &Proc, tgid: u32) -> bool {
     let stat = read::bytes(&proc.of(tgid, "stat"), 4096);

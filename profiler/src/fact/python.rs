@@ -22,10 +22,12 @@ mod whose;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use profiler_common::gil::CollectingWay;
 use profiler_core::fact::{InterpreterLock, InterpreterSeen};
 
+use super::process::extent;
 use super::process::version::{in_path, leading_version};
 use super::{FactError, Proc, mapping};
 pub use number::Numbers;
@@ -37,6 +39,9 @@ use memory::{Memory, ProcessMemory};
 
 /// Images remembered; a server's processes map the same files.
 const MAX_IMAGES: usize = 4096;
+
+/// Processes whose mappings are remembered: to read them takes half a millisecond.
+const MAX_MAPPED: usize = 1024;
 
 /// Why the locks of an interpreter are not known.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +92,8 @@ fn is_musl(name: &str) -> bool {
 #[derive(Debug, Default)]
 pub struct Interpreters {
     images: HashMap<(String, u64), Option<Image>>,
+    /// What processes map, files named like an interpreter first, and what [`extent`] said then.
+    mapped: HashMap<u32, ((u64, u64), Arc<[Mapped]>)>,
     /// Executables, and whether they run on musl.
     on_musl: HashMap<(String, u64), bool>,
 }
@@ -97,9 +104,7 @@ impl Interpreters {
     /// # Errors
     /// If the process is gone or its mappings may not be looked at.
     pub fn look(&mut self, proc: &Proc, tgid: u32) -> Result<Looked, FactError> {
-        let mut mapped = mapping::mapped_files(proc, tgid)?;
-        // Files that are named like an interpreter first: the others need not be opened then.
-        mapped.sort_by_key(|file| !file.name().contains("python"));
+        let mapped = self.mapped(proc, tgid)?;
         let waits_elsewhere =
             mapped.iter().any(|file| is_musl(file.name())) || self.runs_on_musl(proc, tgid, &mapped);
         let found = mapped.iter().find_map(|file| Some((file, self.image(proc, tgid, file)?)));
@@ -129,6 +134,28 @@ impl Interpreters {
         }
         seen.tasks = task::told(&seen, &mapped, &image);
         Ok(Looked { seen, file: Some(file.clone()), waits_elsewhere, collecting })
+    }
+
+    /// What a process maps. Files that are named like an interpreter come first: the others need not be
+    /// opened then.
+    fn mapped(&mut self, proc: &Proc, tgid: u32) -> Result<Arc<[Mapped]>, FactError> {
+        let extent = extent(proc, tgid);
+        if let Some((before, mapped)) = self.mapped.get(&tgid)
+            && Some(*before) == extent
+        {
+            return Ok(Arc::clone(mapped));
+        }
+        self.mapped.remove(&tgid);
+        let mut mapped = mapping::mapped_files(proc, tgid)?;
+        mapped.sort_by_key(|file| !file.name().contains("python"));
+        let mapped: Arc<[Mapped]> = mapped.into();
+        if self.mapped.len() >= MAX_MAPPED {
+            self.mapped.clear();
+        }
+        if let Some(extent) = extent {
+            self.mapped.insert(tgid, (extent, Arc::clone(&mapped)));
+        }
+        Ok(mapped)
     }
 
     /// Whether the executable of a process says that it runs on musl, whatever the C library's file is
