@@ -30,13 +30,16 @@ use crate::fact::same::share_memory;
 /// Frames that are named of one thread, the innermost.
 const MAX_FRAMES: usize = 48;
 /// Processes that are known; the memory of each is held open.
-const MAX_PROCESSES: usize = 128;
-/// Code objects remembered of one process, and the bytes of their names and tables.
+const MAX_PROCESSES: usize = 1024;
+/// Code objects remembered of one process, and the bytes of their names and tables, of one and of all.
 const MAX_CODES: usize = 16_384;
 const MAX_CODE_BYTES: usize = 1024 * 1024;
+const ALL_CODE_BYTES: usize = 64 * 1024 * 1024;
 /// A process that runs no Python yet is asked again after so long; one that was not asked for so long may
 /// be forgotten.
 const AGAIN: Duration = Duration::from_secs(1);
+/// For so long a process is taken to run the same program: for the samples that were read at once.
+const STILL_FOR: Duration = Duration::from_millis(10);
 /// What one look reads of a process's memory: 1,000 threads' states, or 48 deep names.
 const MAX_READS: u32 = 16_384;
 /// How long it may take.
@@ -66,6 +69,7 @@ pub struct PlaceRead {
 #[derive(Debug)]
 struct Process {
     looked_at: Instant,
+    /// When it was looked at last whether it runs the same program.
     used_at: Instant,
     /// `None`: it runs no Python that can be read.
     python: Option<Python>,
@@ -85,6 +89,8 @@ struct Python {
     states: States,
     codes: HashMap<u64, Code>,
     codes_bytes: usize,
+    /// What it may have of them beside all others.
+    max_codes_bytes: usize,
 }
 
 impl PlaceReader {
@@ -138,15 +144,22 @@ impl PlaceReader {
             let now = Instant::now();
             self.processes.insert(tgid, Process { looked_at: now, used_at: now, python });
         }
-        let python = self.processes.get(&tgid)?.python.as_ref()?;
-        if !python.program.is_still(proc, tgid) || python.is_gone() {
+        let process = self.processes.get(&tgid)?;
+        let python = process.python.as_ref()?;
+        let is_fresh = process.used_at.elapsed() < STILL_FOR;
+        if !is_fresh && (!python.program.is_still(proc, tgid) || python.is_gone()) {
             // Another program, or another process by the same number.
             self.processes.remove(&tgid);
             return None;
         }
+        let share = ALL_CODE_BYTES / self.processes.len().max(1);
         let process = self.processes.get_mut(&tgid)?;
-        process.used_at = Instant::now();
-        process.python.as_mut()
+        if !is_fresh {
+            process.used_at = Instant::now();
+        }
+        let python = process.python.as_mut()?;
+        python.max_codes_bytes = share.min(MAX_CODE_BYTES);
+        Some(python)
     }
 
     /// The place with whose code it is, its number, and whether it is new; what it has of that by now.
@@ -221,6 +234,7 @@ impl PlaceReader {
             states: States::default(),
             codes: HashMap::new(),
             codes_bytes: 0,
+            max_codes_bytes: MAX_CODE_BYTES,
         })
     }
 }
@@ -247,7 +261,12 @@ impl Python {
         let numbers = self.numbers(proc, tgid, tid)?;
         let memory = Metered::new(&self.memory, MAX_READS, Instant::now() + MAX_READING);
         let stack = self.way.read(&memory, &numbers, &mut self.states).filter(|_| !memory.is_spent())?;
-        let codes = NamedCodes { layout: self.layout, known: &mut self.codes, bytes: &mut self.codes_bytes };
+        let codes = NamedCodes {
+            layout: self.layout,
+            known: &mut self.codes,
+            bytes: &mut self.codes_bytes,
+            most: self.max_codes_bytes,
+        };
         let named = codes.name(&memory, stack.frames.iter().copied().take(MAX_FRAMES), false);
         let way = &self.way;
         let stood = |(frame, at): (PythonFrame, &FrameAt)| {
@@ -263,7 +282,12 @@ impl Python {
     fn place(&mut self, proc: &Proc, tgid: u32, tid: u32, unplaced: &mut u64) -> Option<PlaceSeen> {
         let numbers = self.numbers(proc, tgid, tid)?;
         let memory = Metered::new(&self.memory, MAX_READS, Instant::now() + MAX_READING);
-        let codes = NamedCodes { layout: self.layout, known: &mut self.codes, bytes: &mut self.codes_bytes };
+        let codes = NamedCodes {
+            layout: self.layout,
+            known: &mut self.codes,
+            bytes: &mut self.codes_bytes,
+            most: self.max_codes_bytes,
+        };
         let stack = self.way.read(&memory, &numbers, &mut self.states).filter(|_| !memory.is_spent());
         let seen = stack.map(|stack| {
             let is_cut = stack.is_cut || stack.frames.len() > MAX_FRAMES;
@@ -275,7 +299,12 @@ impl Python {
 
     fn name(&mut self, stack: &[StackFrame], is_cut: bool) -> Option<PlaceSeen> {
         let memory = Metered::new(&self.memory, MAX_READS, Instant::now() + MAX_READING);
-        let codes = NamedCodes { layout: self.layout, known: &mut self.codes, bytes: &mut self.codes_bytes };
+        let codes = NamedCodes {
+            layout: self.layout,
+            known: &mut self.codes,
+            bytes: &mut self.codes_bytes,
+            most: self.max_codes_bytes,
+        };
         let seen = codes.name(&memory, stack.iter().map(|frame| self.way.frame(frame)), is_cut);
         (!seen.frames.is_empty()).then_some(seen)
     }
@@ -286,6 +315,7 @@ struct NamedCodes<'a> {
     layout: CodeLayout,
     known: &'a mut HashMap<u64, Code>,
     bytes: &'a mut usize,
+    most: usize,
 }
 
 impl NamedCodes<'_> {
@@ -304,18 +334,23 @@ impl NamedCodes<'_> {
 
     fn frame(&mut self, memory: &dyn Memory, frame: FrameAt) -> Option<PythonFrame> {
         let FrameAt { code, instruction, identity: expected, .. } = frame;
-        let now = identity(memory, code, self.layout)?;
+        let known = self.known.get(&code).map(|known| known.identity);
+        // What the kernel side has compared need not be read again.
+        let now = match known.filter(|known| expected == Some(known.mixed())) {
+            Some(known) => known,
+            None => identity(memory, code, self.layout)?,
+        };
         if expected.is_some_and(|expected| expected != now.mixed()) {
             return None;
         }
-        if self.known.get(&code).is_none_or(|known| known.identity != now) {
+        if known != Some(now) {
             let read = read(memory, code, self.layout)?;
             // Another may have taken its place meanwhile.
             if read.identity != now || identity(memory, code, self.layout) != Some(now) {
                 return None;
             }
             let bytes = read.bytes();
-            if self.known.len() >= MAX_CODES || self.bytes.saturating_add(bytes) > MAX_CODE_BYTES {
+            if self.known.len() >= MAX_CODES || self.bytes.saturating_add(bytes) > self.most {
                 self.known.clear();
                 *self.bytes = 0;
             }
