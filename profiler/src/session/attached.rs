@@ -254,8 +254,9 @@ impl<O: Observer> Session<O> {
     }
 
     fn take_what_came(&mut self) {
-        self.take(None);
+        // Looks first: they may be older than the records.
         self.read_looks();
+        self.take(None);
         self.place_tls_probes();
         self.mark_if_due();
     }

@@ -32,6 +32,8 @@ use crate::source::live::clock::monotonic_ns;
 
 /// Bytes that wait for one session: each takes what is its own fifty times a second.
 const MAX_WAITING_BYTES: usize = 64 << 20;
+/// From so many bytes on a session is woken: with less to do at a time, its caches are cold each time.
+const MUCH_BYTES: usize = 64 << 10;
 /// Facts of the patrol that wait for one session.
 const MAX_WAITING_FACTS: usize = 65_536;
 /// Sockets whose session is remembered: as many as the programs know.
@@ -57,8 +59,8 @@ impl Programs {
         self.readings.clone()
     }
 
-    /// Takes what is in the rings to those whose it is, and wakes them. Who has programs to itself takes it
-    /// by itself.
+    /// Takes what is in the rings to those whose it is, and wakes who has much. Who has programs to itself
+    /// takes it by itself.
     pub fn hand_out(&self) {
         let sets = self.sets.borrow();
         for set in sets.iter().filter_map(|(_, set)| set.upgrade()) {
@@ -95,7 +97,7 @@ impl Programs {
 /// One session's part of a set.
 #[derive(Default)]
 struct Part {
-    /// Told when something waits for it.
+    /// Told when much waits for it.
     has_come: Rc<Notify>,
     /// Records that wait for it, one after the other.
     waiting: Vec<u8>,
@@ -181,7 +183,7 @@ impl Set {
         self.next_part > 1
     }
 
-    /// Another session: its number, and what tells it that something waits for it.
+    /// Another session: its number, and what tells it that much waits for it.
     fn add(&mut self) -> (u32, Rc<Notify>) {
         let number = self.next_part;
         if number == 1 {
@@ -255,7 +257,7 @@ impl Set {
         }
         self.hand_out(monotonic_ns());
         self.hand_out_facts();
-        self.parts.values().filter(|part| part.has_something()).for_each(|part| part.has_come.notify_one());
+        self.parts.values().filter(|part| part.has_much()).for_each(|part| part.has_come.notify_one());
     }
 
     /// What the kernel side has counted by now, or had a moment ago.
@@ -323,8 +325,9 @@ impl Set {
 }
 
 impl Part {
-    const fn has_something(&self) -> bool {
-        !self.waiting.is_empty() || !self.facts.is_empty() || !self.told.is_empty()
+    /// Too much to wait for the session's next look, ten times a second.
+    const fn has_much(&self) -> bool {
+        self.waiting.len() >= MUCH_BYTES
     }
 }
 

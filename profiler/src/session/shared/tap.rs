@@ -30,7 +30,7 @@ const MAX_ROUNDS: u32 = 8;
 pub(crate) struct Tap {
     set: Rc<RefCell<Set>>,
     number: u32,
-    /// Told when something waits for this session.
+    /// Told when much waits for this session.
     has_come: Rc<Notify>,
     totals: Totals,
     /// Records that are being handed to the session, kept for their room.
@@ -92,7 +92,7 @@ impl Tap {
         read(&set.source, &is_own)
     }
 
-    /// Waits until something is to be taken: where programs are shared until that is said, else for `timer`.
+    /// Waits until records are to be taken: where programs are shared until there are many, else for `timer`.
     pub(crate) async fn has_come(&self, timer: &mut Interval) {
         if self.set.borrow().is_shared() {
             self.has_come.notified().await;
