@@ -81,7 +81,7 @@ fn all(options: &Top) -> Result<(), Failure> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(SessionError::from)?.block_on(async {
-        let mut signals = Signals::new().map_err(SessionError::from)?;
+        let mut signals = Signals::new()?;
         let node = node(&serve, directory, say, None);
         tokio::select! {
             outcome = node.run(&mut signals) => Ok(outcome?),

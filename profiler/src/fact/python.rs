@@ -22,7 +22,6 @@ mod whose;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use profiler_common::gil::CollectingWay;
 use profiler_core::fact::{InterpreterLock, InterpreterSeen};
@@ -39,9 +38,6 @@ use memory::{Memory, ProcessMemory};
 
 /// Images remembered; a server's processes map the same files.
 const MAX_IMAGES: usize = 4096;
-
-/// Processes whose mappings are remembered: to read them takes half a millisecond.
-const MAX_MAPPED: usize = 1024;
 
 /// Why the locks of an interpreter are not known.
 #[derive(Debug, thiserror::Error)]
@@ -88,12 +84,32 @@ fn is_musl(name: &str) -> bool {
     name.starts_with("ld-musl-") || name.starts_with("libc.musl-") || name == "libc.so"
 }
 
+/// What a process maps, as it was read last: that takes half a millisecond.
+#[derive(Debug, Default)]
+pub struct Mappings {
+    extent: Option<(u64, u64)>,
+    /// Files that are named like an interpreter first: the others need not be opened then.
+    files: Vec<Mapped>,
+}
+
+impl Mappings {
+    /// Reads them, unless they are as they were.
+    fn read(&mut self, proc: &Proc, tgid: u32) -> Result<&[Mapped], FactError> {
+        let extent = extent(proc, tgid);
+        if extent.is_none() || extent != self.extent {
+            *self = Self::default();
+            self.files = mapping::mapped_files(proc, tgid)?;
+            self.files.sort_by_key(|file| !file.name().contains("python"));
+            self.extent = extent;
+        }
+        Ok(&self.files)
+    }
+}
+
 /// Finds interpreters, and remembers what it learned of files.
 #[derive(Debug, Default)]
 pub struct Interpreters {
     images: HashMap<(String, u64), Option<Image>>,
-    /// What processes map, files named like an interpreter first, and what [`extent`] said then.
-    mapped: HashMap<u32, ((u64, u64), Arc<[Mapped]>)>,
     /// Executables, and whether they run on musl.
     on_musl: HashMap<(String, u64), bool>,
 }
@@ -104,12 +120,20 @@ impl Interpreters {
     /// # Errors
     /// If the process is gone or its mappings may not be looked at.
     pub fn look(&mut self, proc: &Proc, tgid: u32) -> Result<Looked, FactError> {
-        let mapped = self.mapped(proc, tgid)?;
+        self.look_again(proc, tgid, &mut Mappings::default())
+    }
+
+    /// The same of a process that was looked at before; `mapped`: what was read of it then.
+    ///
+    /// # Errors
+    /// As [`Self::look`].
+    pub fn look_again(&mut self, proc: &Proc, tgid: u32, mapped: &mut Mappings) -> Result<Looked, FactError> {
+        let mapped = mapped.read(proc, tgid)?;
         let waits_elsewhere =
-            mapped.iter().any(|file| is_musl(file.name())) || self.runs_on_musl(proc, tgid, &mapped);
+            mapped.iter().any(|file| is_musl(file.name())) || self.runs_on_musl(proc, tgid, mapped);
         let found = mapped.iter().find_map(|file| Some((file, self.image(proc, tgid, file)?)));
         let Some((file, image)) = found else {
-            let refused = unknown_kind(&mapped);
+            let refused = unknown_kind(mapped);
             let seen = InterpreterSeen { tgid, refused, ..InterpreterSeen::default() };
             return Ok(Looked { seen, waits_elsewhere, ..Looked::default() });
         };
@@ -124,7 +148,7 @@ impl Interpreters {
                 true => inner.iter().any(|(inner, _)| *inner == tid),
                 false => proc.of(tgid, &format!("task/{tid}")).exists(),
             };
-            examine(&memory, file, &image, &named_version(file, &mapped), &mut seen, is_thread)
+            examine(&memory, file, &image, &named_version(file, mapped), &mut seen, is_thread)
         });
         let collecting = outcome.as_ref().ok().copied().flatten();
         match outcome {
@@ -132,30 +156,8 @@ impl Interpreters {
             Ok(_) | Err(PythonError::NotStarted) => {}
             Err(error) => seen.refused = Some(error.to_string()),
         }
-        seen.tasks = task::told(&seen, &mapped, &image);
+        seen.tasks = task::told(&seen, mapped, &image);
         Ok(Looked { seen, file: Some(file.clone()), waits_elsewhere, collecting })
-    }
-
-    /// What a process maps. Files that are named like an interpreter come first: the others need not be
-    /// opened then.
-    fn mapped(&mut self, proc: &Proc, tgid: u32) -> Result<Arc<[Mapped]>, FactError> {
-        let extent = extent(proc, tgid);
-        if let Some((before, mapped)) = self.mapped.get(&tgid)
-            && Some(*before) == extent
-        {
-            return Ok(Arc::clone(mapped));
-        }
-        self.mapped.remove(&tgid);
-        let mut mapped = mapping::mapped_files(proc, tgid)?;
-        mapped.sort_by_key(|file| !file.name().contains("python"));
-        let mapped: Arc<[Mapped]> = mapped.into();
-        if self.mapped.len() >= MAX_MAPPED {
-            self.mapped.clear();
-        }
-        if let Some(extent) = extent {
-            self.mapped.insert(tgid, (extent, Arc::clone(&mapped)));
-        }
-        Ok(mapped)
     }
 
     /// Whether the executable of a process says that it runs on musl, whatever the C library's file is

@@ -24,6 +24,8 @@ const MAX_STACKS: usize = 8192;
 const MAX_WAITING: usize = 65_536;
 /// Whose code it is is known after so long, most likely.
 const TOLD_AFTER: Duration = Duration::from_millis(100);
+/// How often stacks of processes that are gone are looked for.
+const FORGET_EVERY: Duration = Duration::from_secs(1);
 /// Whose code it is may have become known, and its number another's, after so long.
 const NUMBERED_AGAIN: Duration = Duration::from_secs(1);
 
@@ -33,12 +35,16 @@ pub struct Samples {
     stacks: HashMap<u64, Stack>,
     waiting: Vec<Waiting>,
     collections: Collections,
+    /// When stacks of processes that are gone were looked for last.
+    forgot_at: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Stack {
     read: PlaceRead,
     number: Option<(u32, Instant)>,
+    /// Its process was gone at the last look: what waits of it then is told by the next one.
+    is_gone: bool,
 }
 
 /// A sample, and what distinguishes its stack.
@@ -69,7 +75,7 @@ impl Samples {
                 if self.stacks.len() >= MAX_STACKS {
                     self.stacks.clear();
                 }
-                self.stacks.insert(stack, Stack { read, number: None });
+                self.stacks.insert(stack, Stack { read, number: None, is_gone: false });
             }
         }
         let collected = self.collections.note(&sample);
@@ -98,7 +104,22 @@ impl Samples {
             seen.is_collecting = collected.known();
             (seen, new.flatten())
         });
-        told.collect()
+        let told = told.collect();
+        self.forget_gone(reader);
+        told
+    }
+
+    /// Forgets stacks of processes that are gone: each may hold ten kilobytes of names.
+    fn forget_gone(&mut self, reader: &PlaceReader) {
+        if self.forgot_at.is_some_and(|at| at.elapsed() < FORGET_EVERY) {
+            return;
+        }
+        self.forgot_at = Some(Instant::now());
+        let known = reader.serials();
+        self.stacks.retain(|_, stack| {
+            let is_gone = !known.contains(&stack.read.serial());
+            !(std::mem::replace(&mut stack.is_gone, is_gone) && is_gone)
+        });
     }
 
     /// A new place got lost on its way.

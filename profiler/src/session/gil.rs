@@ -15,7 +15,7 @@ use crate::attach::Settings;
 use crate::attach::gil::{Choice, Code, Mode, Wanted, choose};
 use crate::fact::Proc;
 use crate::fact::python::code::Codes;
-use crate::fact::python::{Interpreters, Looked, Numbers};
+use crate::fact::python::{Interpreters, Looked, Mappings, Numbers};
 use crate::fact::schedule::process_cpu_ns;
 use crate::session::shared::Tap;
 use crate::source::live::FollowedLocks;
@@ -57,6 +57,7 @@ struct Rest {
     left: u32,
     /// CPU time that it had used when it was looked at last.
     cpu_ns: Option<u64>,
+    mapped: Mappings,
 }
 
 impl LockWatch {
@@ -83,7 +84,8 @@ impl LockWatch {
         if self.wanted.mode == Mode::Off {
             return Vec::new();
         }
-        let Ok(looked) = self.interpreters.look(proc, tgid) else { return Vec::new() };
+        let mapped = &mut self.rests.entry(tgid).or_default().mapped;
+        let Ok(looked) = self.interpreters.look_again(proc, tgid, mapped) else { return Vec::new() };
         let mut facts = Vec::new();
         if let Some(file) = self.watch_file(proc, tgid, &looked, source) {
             facts.push(file);

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use profiler_core::fact::queue::{AcceptQueue, AcceptQueues, NetworkCounters};
 use profiler_core::fact::{Fact, ListenerSeen};
 
-use super::recent::Readings;
+use super::recent::{Readings, Sockets};
 use crate::fact::Proc;
 use crate::fact::network::{self, Namespace};
 use crate::fact::socket::Queue;
@@ -50,9 +50,6 @@ struct Listing {
     /// Why not everything was listed.
     failed: Option<String>,
 }
-
-/// Inodes of listeners, with the queues of those that the kernel reports.
-pub(super) type Sockets = Rc<Vec<(u64, Option<Queue>)>>;
 
 fn listed(family: Family, diag: &Diag) -> Result<Vec<(u64, Option<Queue>)>, DiagError> {
     let mut sockets = Vec::new();

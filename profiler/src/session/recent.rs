@@ -10,14 +10,17 @@ use std::time::{Duration, Instant};
 use profiler_core::fact::machine::MachineCpu;
 use profiler_core::fact::queue::NetworkCounters;
 
-use super::queues::Sockets;
 use crate::fact::network::Namespace;
+use crate::fact::socket::Queue;
 use crate::fact::socket::diag::Family;
 
 /// How old a reading of another session may be: half the time between two of one's own.
 const FRESH_FOR: Duration = Duration::from_millis(50);
 /// Readings of one kind that are kept: network namespaces, most of all.
 const MAX_READINGS: usize = 32;
+
+/// Inodes of listeners, with the queues of those that the kernel reports.
+pub(super) type Sockets = Rc<Vec<(u64, Option<Queue>)>>;
 
 /// Readings of one kind, by what they are of.
 pub(super) struct Recent<K, V>(Rc<RefCell<BTreeMap<K, (Instant, V)>>>);

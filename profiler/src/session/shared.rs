@@ -36,6 +36,8 @@ const MAX_WAITING_BYTES: usize = 64 << 20;
 const MUCH_BYTES: usize = 64 << 10;
 /// Facts of the patrol that wait for one session.
 const MAX_WAITING_FACTS: usize = 65_536;
+/// Places in Python that are remembered, the newest: as many as have a number at a time.
+const MAX_PLACES: usize = 2048;
 /// Sockets whose session is remembered: as many as the programs know.
 const MAX_SOCKETS: usize = profiler_common::limits::MAX_SOCKETS as usize;
 
@@ -281,6 +283,10 @@ impl Set {
                 Fact::SampleSeen(seen) => Some(seen.tgid),
                 Fact::PlaceSeen(place) => {
                     self.places.insert(place.number, fact.clone());
+                    // Numbers ascend.
+                    if self.places.len() > MAX_PLACES {
+                        self.places.pop_first();
+                    }
                     None
                 }
                 Fact::OwnCode(_) => {

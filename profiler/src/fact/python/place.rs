@@ -7,7 +7,7 @@
 mod class;
 mod numbered;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use profiler_common::stack::StackFrame;
@@ -63,6 +63,13 @@ pub struct PlaceRead {
     /// Which program of which process it is.
     serial: u64,
     seen: PlaceSeen,
+}
+
+impl PlaceRead {
+    /// The program of its process, as [`PlaceReader::serials`] has it.
+    pub const fn serial(&self) -> u64 {
+        self.serial
+    }
 }
 
 /// What is known of a process.
@@ -178,6 +185,11 @@ impl PlaceReader {
         Some((place, is_new))
     }
 
+    /// Programs that are known: what was read of others is of processes that are gone.
+    pub fn serials(&self) -> HashSet<u64> {
+        self.processes.values().filter_map(Process::serial).collect()
+    }
+
     /// A new place was not told.
     pub fn forget(&mut self, place: &PlaceSeen) {
         self.numbered.forget(place);
@@ -206,7 +218,7 @@ impl PlaceReader {
             let Some(oldest) = oldest.map(|(tgid, _)| *tgid) else { return false };
             self.processes.remove(&oldest);
         }
-        let known: Vec<u64> = self.processes.values().filter_map(Process::serial).collect();
+        let known = self.serials();
         self.ask.retain(|serial| known.contains(&serial));
         true
     }

@@ -24,8 +24,8 @@ const MAX_OF_THREAD: usize = 128;
 
 /// Objects that are distinguished.
 const MAX_OBJECTS: usize = 4096;
-/// Places in Python that are kept, the newest.
-const MAX_PLACES: usize = 8192;
+/// Places in Python that are kept, the newest: a deep one takes seven kilobytes.
+const MAX_PLACES: usize = 2048;
 /// What is known to be own code.
 const MAX_OWN: usize = 64;
 /// Looks at one thread that are this close are of the same trouble.
@@ -377,10 +377,10 @@ mod tests {
     #[test]
     fn the_newest_places_are_kept_and_what_went_is_counted() {
         let mut looks = AsleepLooks::default();
-        for number in 0..8200 {
+        for number in 0..2056 {
             looks.note_place(PlaceSeen { number, ..PlaceSeen::default() });
         }
-        assert!(looks.place(7).is_none() && looks.place(8).is_some() && looks.place(8199).is_some());
+        assert!(looks.place(7).is_none() && looks.place(8).is_some() && looks.place(2055).is_some());
         assert_eq!(looks.evicted(), 8);
     }
 

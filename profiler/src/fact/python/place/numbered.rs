@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use profiler_core::fact::place::{PlaceSeen, PythonFrame};
 
 /// Places, and the bytes of their names.
-const MAX_PLACES: usize = 8192;
+const MAX_PLACES: usize = 2048;
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// Places, each as number 0.
