@@ -5,7 +5,7 @@
 //! is answered for it. How far the watches of before differ is the noise: what is worse lies beyond all of
 //! them by more than that.
 
-use wsgi_trace_lab::advised::judge::{Fate, NOISE, fate};
+use wsgi_trace_lab::advised::judge::{Fate, NOISE, cost_of_answer, fate};
 
 use crate::record::{Figures, Verdict};
 
@@ -45,9 +45,7 @@ pub(crate) fn judge(
 /// A finding that was not there before, costs as much as this one did, and of which clients have nothing: the
 /// same loss under another name.
 fn moved<'a>(finding: &str, before: &[Figures], after: &'a [Figures]) -> Option<&'a str> {
-    let cost = |id: &str, figures: &Figures| {
-        figures.findings.get(id).filter(|said| said.answer == "present").map_or(0.0, |said| said.cost)
-    };
+    let cost = |id: &str, figures: &Figures| cost(id, figures).unwrap_or(0.0);
     let (least, _) = range(before.iter().map(|figures| cost(finding, figures)));
     let is_new = |id: &&String| {
         before.iter().all(|figures| !figures.findings.contains_key(*id))
@@ -59,10 +57,14 @@ fn moved<'a>(finding: &str, before: &[Figures], after: &'a [Figures]) -> Option<
     worse(after, before, false).is_empty().then_some(new.as_str())
 }
 
+/// What a finding that is present costs each answer.
+fn cost(id: &str, figures: &Figures) -> Option<f64> {
+    let said = figures.findings.get(id).filter(|said| said.answer == "present")?;
+    Some(cost_of_answer(said.cost, figures.per_second))
+}
+
 fn of_finding(finding: &str, before: &[Figures], after: &[Figures]) -> (Verdict, &'static str) {
-    let cost = |figures: &Figures| {
-        figures.findings.get(finding).filter(|said| said.answer == "present").map(|said| said.cost)
-    };
+    let cost = |figures: &Figures| cost(finding, figures);
     let costs: Option<Vec<f64>> = before.iter().map(cost).collect();
     let Some(costs) = costs else {
         return (Verdict::Nothing, "it comes and goes under the same settings");
@@ -289,13 +291,13 @@ mod tests {
             figures.findings.insert("gil-contention".to_owned(), present(cost));
             figures
         };
-        let (verdict, why) = judge("herd", (&before(), &[with(110.0, 20.0, 2.0)]), false);
+        let (verdict, why) = judge("herd", (&before(), &[with(110.0, 20.0, 2.2)]), false);
         assert_eq!(verdict, Verdict::Nothing, "{why:?}");
         assert!(why[0].contains("gil-contention"), "{why:?}");
         for (what, after) in [
-            ("it costs less", with(110.0, 20.0, 1.9)),
-            ("there are more answers", with(150.0, 20.0, 2.0)),
-            ("they come sooner", with(110.0, 5.0, 2.0)),
+            ("it costs less", with(110.0, 20.0, 2.1)),
+            ("there are more answers", with(150.0, 20.0, 3.0)),
+            ("they come sooner", with(110.0, 5.0, 2.2)),
         ] {
             assert_eq!(verdict_of(&after), Verdict::Helped, "{what}");
         }

@@ -7,6 +7,8 @@ use super::watched::Watched;
 
 /// A cost that has fallen to this share of what it was has fallen as advised.
 pub const HALF: f64 = 0.5;
+/// Fewer answers a second are as good as none.
+const FEWEST_A_SECOND: f64 = 0.1;
 /// What gets worse by less than this is the noise of two short runs.
 pub const NOISE: f64 = 0.10;
 /// Where a hypervisor took more of the CPUs' time than this, figures are not the server's.
@@ -25,7 +27,14 @@ pub enum Fate {
     Undecided,
 }
 
-/// Of a finding that cost so much (request-seconds a second), from its answer now and what it costs now.
+/// What a finding costs each answer, in request-seconds, from what it costs a second and the answers a
+/// second. Clients that ask again at once are as many in line however fast it is served: what they wait a
+/// second says nothing, what they wait for an answer does.
+pub fn cost_of_answer(cost_rate: f64, per_second: f64) -> f64 {
+    cost_rate / per_second.max(FEWEST_A_SECOND)
+}
+
+/// Of a finding that cost so much (request-seconds an answer), from its answer now and what it costs now.
 pub fn fate(cost_before: f64, answer_now: Option<&str>, cost_now: f64) -> Fate {
     match answer_now {
         Some("absent" | "usual") => Fate::Gone,
@@ -38,7 +47,8 @@ pub fn fate(cost_before: f64, answer_now: Option<&str>, cost_now: f64) -> Fate {
 /// Of the finding of this id, between two watches.
 pub fn fate_of(id: &str, before: &Watched, now: &Watched) -> Fate {
     let answer = now.finding(id).map(|found| found.answer.as_str());
-    fate(before.cost_rate(id), answer, now.cost_rate(id))
+    let cost = |watched: &Watched| cost_of_answer(watched.cost_rate(id), watched.per_second);
+    fate(cost(before), answer, cost(now))
 }
 
 #[cfg(test)]
@@ -56,5 +66,13 @@ mod tests {
         assert_eq!(fate(0.0, Some("present"), 0.0), Fate::Stays);
         assert_eq!(fate(2.0, Some("undecided"), 0.0), Fate::Undecided);
         assert_eq!(fate(2.0, None, 0.0), Fate::Undecided);
+    }
+
+    #[test]
+    fn a_line_that_is_as_long_and_moves_twice_as_fast_costs_half() {
+        let (before, now) = (cost_of_answer(7.0, 200.0), cost_of_answer(7.0, 400.0));
+        assert_eq!(fate(before, Some("present"), now), Fate::Halved);
+        assert_eq!(fate(before, Some("present"), cost_of_answer(4.0, 150.0)), Fate::Stays, "fewer answers");
+        assert!(cost_of_answer(7.0, 0.0).is_finite());
     }
 }
