@@ -83,7 +83,9 @@ impl Loops<'_> {
             "loop-blocked" => {
                 Advice::first(act(format!("find the blocking call of this endpoint and {unblock}")))
             }
-            "loop-blocked/computing" => Advice::first(offload.or(more_processes).because(offload_because)),
+            "loop-blocked/computing" => {
+                Advice::first(offload.or(more_processes.up_to_cores()).because(offload_because))
+            }
             "more-slots/pool" => {
                 let others = [act("shorten what holds the pool's threads"), more_processes];
                 let mut all = self.more_threads.iter().cloned().chain(others);
@@ -139,10 +141,10 @@ mod tests {
         assert_eq!(text("loop-blocked"), "Find the blocking call of this endpoint and give it to a thread.");
         assert_eq!(
             text("loop-blocked/computing"),
-            "Move the computation, or run more: a thread shares the GIL."
+            "Move the computation, or run more up to the number of cores: a thread shares the GIL."
         );
         let computing = loops.advice("loop-blocked/computing").unwrap_or_default();
-        assert_eq!(computing.imperative(), "Move the computation, or run more");
+        assert_eq!(computing.imperative(), "Move the computation, or run more up to the number of cores");
         assert_eq!(loops.advice("no-such-finding"), None);
     }
 }

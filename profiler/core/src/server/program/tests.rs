@@ -176,5 +176,5 @@ fn keywords_read_as_a_program_has_them() {
     assert_eq!(text("cheroot", waiting), "Raise numthreads= of cheroot.wsgi.Server (seen: 3)");
     assert_eq!(text("cherrypy", waiting), "Raise server.thread_pool (seen: 3)");
     let more = text("uvicorn", "loop-blocked/computing");
-    assert!(more.ends_with("raise workers= of uvicorn.run"), "{more}");
+    assert!(more.ends_with("raise workers= of uvicorn.run up to the number of cores"), "{more}");
 }
