@@ -27,6 +27,8 @@ const COMPUTING_TAKES_LONGER: &str =
 const COMPUTING_MIN_RATIO: f64 = 0.1;
 /// So many requests may find all slots of their process busy that p99 does not see them.
 const ALL_BUSY_MAX_RATIO: f64 = 0.01;
+/// From such a part of slots on that are busy, in the mean, none that is there was unseen.
+const ALL_BUSY_MIN_RATIO: f64 = 0.9;
 /// What prevents such a part of what any number does prevents most of it.
 const MOST_RATIO: f64 = 0.9;
 /// The replay tells of what was waited, if it has such a part of it. What holds slots beside requests is in
@@ -83,8 +85,11 @@ struct Load<'a> {
     /// So many times as much CPU as was used could be had: by one interpreter, by the server.
     interpreter_growth: f64,
     host_growth: f64,
-    /// What more slots would have prevented; `None`: not known.
+    /// What more slots would have prevented; `None`: the replay does not tell.
     more: Option<&'a MoreSlots>,
+    /// All waiting for a slot, and time in which none was free.
+    queued_ns: u64,
+    exhausted_ns: u64,
     /// What prevents less is not worth a change.
     least_ns: u64,
 }
@@ -110,6 +115,8 @@ impl<'a> Load<'a> {
             more: Some(more).filter(|more| {
                 more.slots > 0 && more.waited_ns as f64 >= queued_ns as f64 * REPLAYED_MIN_RATIO
             }),
+            queued_ns,
+            exhausted_ns: slots.exhausted_ns,
             least_ns: (inflicted_ns as f64 * limits.waited_for_others_min_ratio) as u64,
         })
     }
@@ -123,7 +130,8 @@ impl<'a> Load<'a> {
         if is_sized && self.more.is_some_and(|more| more.most_ns() < self.least_ns.max(1)) {
             return Size::Useless;
         }
-        if change.setting.is_seen {
+        // There may be more of them than were seen, unless all were needed.
+        if change.setting.is_seen && self.busy < self.slots as f64 * ALL_BUSY_MIN_RATIO {
             return Size::Unknown;
         }
         let growth = match change.setting.sizes {
@@ -132,32 +140,44 @@ impl<'a> Load<'a> {
             Some(Sizes::Greenlets) | None => return Size::Unknown,
         };
         let present = change.setting.present.as_ref().and_then(|present| present.parse::<u64>().ok());
-        let (Some(present), Some(more)) = (present, self.more) else { return Size::Unknown };
+        let Some(present) = present else { return Size::Unknown };
         // Threads of each of so many processes, or the other way round.
         let each_has = self.slots.checked_div(present).filter(|each| each * present == self.slots);
         let Some(each_has) = each_has else { return Size::Unknown };
         let queues = if change.setting.queues_apart { each_has } else { 1 };
-        let value = self.enough(more, (present, each_has), queues);
+        let value = self.enough((present, each_has), queues);
         let slots = value.saturating_mul(each_has);
         // With more slots busy they would wait for the CPU instead.
         let kept_busy = self.busy * growth;
         let slots = if kept_busy < self.wanted { slots.min(kept_busy as u64) } else { slots };
         let value = slots.div_ceil(each_has).min(change.at_most.unwrap_or(u64::MAX));
-        let prevented_ns = more.prevented_ns(present, value).unwrap_or(0);
+        let prevented_ns = self.prevented_ns(present, value);
+        if self.more.is_none() && (value <= present || prevented_ns < self.least_ns.max(1)) {
+            return Size::Unknown;
+        }
         if value <= present || prevented_ns == 0 || prevented_ns < self.least_ns {
             return Size::Useless;
         }
         Size::To(Number { value, prevented_ns })
     }
 
+    /// Waiting that would not have been with `value` for each `present`. Where the replay does not tell: as
+    /// many more would have been served whenever no slot was free.
+    fn prevented_ns(&self, present: u64, value: u64) -> u64 {
+        if let Some(more) = self.more {
+            return more.prevented_ns(present, value).unwrap_or(0);
+        }
+        let then = self.slots.saturating_mul(value).checked_div(present).unwrap_or(0);
+        self.exhausted_ns.saturating_mul(then.saturating_sub(self.slots)).min(self.queued_ns)
+    }
+
     /// The smallest value with which hardly any request would have waited for a slot.
-    fn enough(&self, more: &MoreSlots, (present, each_has): (u64, u64), queues: u64) -> u64 {
+    fn enough(&self, (present, each_has): (u64, u64), queues: u64) -> u64 {
         let is_apart = queues > 1;
         let most = present.saturating_mul(if is_apart { MOST_TIMES_APART } else { MOST_TIMES });
-        let wanted_ns = more.most_ns() as f64 * MOST_RATIO;
-        let prevents_most = |value: u64| {
-            more.prevented_ns(present, value).is_some_and(|prevented_ns| prevented_ns as f64 >= wanted_ns)
-        };
+        let most_ns = self.more.map_or(self.queued_ns, MoreSlots::most_ns);
+        let wanted_ns = most_ns as f64 * MOST_RATIO;
+        let prevents_most = |value: u64| self.prevented_ns(present, value) as f64 >= wanted_ns;
         let has_spare = |value: u64| {
             let slots = value.saturating_mul(each_has);
             !is_apart || all_busy(slots / queues, self.wanted / queues as f64) <= ALL_BUSY_MAX_RATIO
@@ -187,6 +207,8 @@ mod tests {
             interpreter_growth: f64::INFINITY,
             host_growth: f64::INFINITY,
             more,
+            queued_ns: 140,
+            exhausted_ns: 10,
             least_ns: 10,
         }
     }
@@ -217,7 +239,13 @@ mod tests {
             ("an interpreter without room", Load { interpreter_growth: 1.0, ..load() }, Size::Useless),
             ("a host without room", Load { host_growth: 0.9, ..load() }, Size::Useless),
             ("a change that prevents too little", Load { least_ns: 96, ..load() }, Size::Useless),
-            ("nothing was replayed", Load { more: None, ..load() }, Size::Unknown),
+            // Fourteen waited all the time.
+            ("the replay does not tell", Load { more: None, ..load() }, to(15, 140)),
+            (
+                "nobody knows how long none was free",
+                Load { more: None, exhausted_ns: 0, ..load() },
+                Size::Unknown,
+            ),
         ] {
             assert_eq!(load.size(&raised(threads())), expected, "{what}");
         }
@@ -246,11 +274,18 @@ mod tests {
         for change in [
             up_to_cores,
             raised(Setting { present: None, ..threads() }),
-            raised(Setting { is_seen: true, ..threads() }),
             raised(threads().now(5)),
             Change::new(threads(), Direction::Lower),
         ] {
             assert_eq!(load.size(&change), Size::Unknown, "{change:?}");
         }
+    }
+
+    #[test]
+    fn a_number_that_was_seen_is_all_there_is_where_all_were_busy() {
+        let more = more();
+        let seen = || raised(Setting { is_seen: true, ..threads() });
+        assert_eq!(load(16, 15.0, 30.0, Some(&more)).size(&seen()), to(12, 95));
+        assert_eq!(load(16, 9.0, 12.0, Some(&more)).size(&seen()), Size::Unknown);
     }
 }
