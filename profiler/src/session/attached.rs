@@ -46,7 +46,7 @@ use super::open_files::OpenFiles;
 use super::queues::Queues;
 use super::recent::Readings;
 use super::shared::{Programs, Tap};
-use super::short_turns::{self, Burst};
+use super::short_turns;
 use super::tls::TlsWatch;
 use crate::attach;
 use crate::capability::Capabilities;
@@ -254,8 +254,6 @@ impl<O: Observer> Session<O> {
     }
 
     fn take_what_came(&mut self) {
-        // Looks first: they may be older than the records.
-        self.read_looks();
         self.take(None);
         self.place_tls_probes();
         self.mark_if_due();
@@ -359,7 +357,6 @@ impl<O: Observer> Session<O> {
         }
         self.source.end_looks();
         self.drain();
-        self.read_looks();
         self.count_looks();
         let before = BeforeClosing::read(&mut self.source);
         let end_ns = monotonic_ns();
@@ -513,21 +510,6 @@ impl<O: Observer> Session<O> {
         now_ns
     }
 
-    /// Takes what came until then; `None`: what waits.
-    fn take(&mut self, until_ns: Option<u64>) {
-        let (feed, observer) = (&mut self.feed, &mut self.observer);
-        let Gather { locks, tls, .. } = &mut self.gather;
-        let mut burst = Burst::begin();
-        self.source.drain(until_ns, |record| {
-            burst.next();
-            tls.look_at(record);
-            for (time_ns, fact) in locks.look_up(record) {
-                feed.fact_at(fact, time_ns, &mut |entry| observer.entry(&entry));
-            }
-            feed.kernel(record, &mut |entry| observer.entry(&entry));
-        });
-    }
-
     /// Counters of this moment, once every record that they count has been taken. What was taken beyond it
     /// belongs to the next moment.
     fn counters_caught_up(&mut self) -> Counters {
@@ -535,11 +517,12 @@ impl<O: Observer> Session<O> {
         let emitted = emitted(&counters);
         let mut received = counters.received;
         for _ in 0..MAX_CATCH_UP {
+            // Where programs are shared, what was received may still wait for this session.
+            self.drain();
+            received = self.source.received();
             if received >= emitted {
                 break;
             }
-            self.drain();
-            received = self.source.received();
         }
         counters.received = received.min(emitted);
         counters

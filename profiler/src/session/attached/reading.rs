@@ -2,12 +2,16 @@
 //!
 //! In: the readers of a session. Out: facts, into its feed.
 
+use profiler_common::record::RecordHeader;
 use profiler_core::fact::Fact;
+use zerocopy::FromBytes as _;
 
 use super::Session;
 use crate::fact::holders::foreign_holders;
 use crate::session::gather::Gather;
 use crate::session::observer::Observer;
+use crate::session::short_turns::Burst;
+use crate::source::live::clock::monotonic_ns;
 
 impl<O: Observer> Session<O> {
     pub(super) fn place_tls_probes(&mut self) {
@@ -53,10 +57,33 @@ impl<O: Observer> Session<O> {
         self.fact(Fact::ForeignHolders(found));
     }
 
-    /// What the patrol has seen since the last time.
-    pub(super) fn read_looks(&mut self) {
-        for (time_ns, fact) in self.source.looks() {
-            self.fact_at(fact, time_ns);
+    /// Takes what came until then; `None`: what waits. Looks go between the records, by their times: the
+    /// stream takes nothing that is much older than what it has had.
+    pub(super) fn take(&mut self, until_ns: Option<u64>) {
+        let mut looks = self.source.looks();
+        looks.sort_by_key(|(time_ns, _)| *time_ns);
+        // No record that comes later may be older than a look.
+        let until_ns = if looks.is_empty() { until_ns } else { Some(monotonic_ns()) };
+        let mut looks = looks.into_iter().peekable();
+        let (feed, observer) = (&mut self.feed, &mut self.observer);
+        let Gather { locks, tls, .. } = &mut self.gather;
+        let mut burst = Burst::begin();
+        self.source.drain(until_ns, |record| {
+            burst.next();
+            let record_ns = RecordHeader::read_from_prefix(record).map_or(0, |(header, _)| header.time_ns);
+            while let Some((time_ns, look)) = looks.next_if(|(time_ns, _)| *time_ns <= record_ns) {
+                observer.note(&look);
+                feed.fact_at(look, time_ns, &mut |entry| observer.entry(&entry));
+            }
+            tls.look_at(record);
+            for (time_ns, fact) in locks.look_up(record) {
+                feed.fact_at(fact, time_ns, &mut |entry| observer.entry(&entry));
+            }
+            feed.kernel(record, &mut |entry| observer.entry(&entry));
+        });
+        for (time_ns, look) in looks {
+            observer.note(&look);
+            feed.fact_at(look, time_ns, &mut |entry| observer.entry(&entry));
         }
     }
 
