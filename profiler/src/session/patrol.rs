@@ -294,7 +294,7 @@ impl Round {
         if !self.sleepers.sleeps_on(&sleeper) {
             counts.went_on += 1;
             // If it was only its account that was written, it is still in the same sleep.
-            self.table.look_again(&sleeper, at_ns);
+            self.table.look_again(&sleeper, (at_ns, 0));
             return None;
         }
         match looked {
@@ -328,7 +328,7 @@ impl Round {
             let place = self.reader.number_place(&mut look);
             if let Some(pause) = look.again {
                 let pause_ns = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
-                self.table.look_again(&sleeper, at_ns.saturating_add(pause_ns));
+                self.table.look_again(&sleeper, (at_ns, pause_ns));
             }
             // The session takes them far more often than this fills up; if it does not, it is lost.
             let taken = Taken { sleeper, at_ns, seen: look.seen, place };
