@@ -109,7 +109,7 @@ impl Samples {
         told
     }
 
-    /// Forgets stacks of processes that are gone: each may hold ten kilobytes of names.
+    /// Forgets stacks of processes that are gone: each has the names of all its frames.
     fn forget_gone(&mut self, reader: &PlaceReader) {
         if self.forgot_at.is_some_and(|at| at.elapsed() < FORGET_EVERY) {
             return;

@@ -205,7 +205,8 @@ impl LiveSource {
         emitted.chain([evidence]).chain(plaintexts).collect()
     }
 
-    /// What was lost: a hundred calls of the kernel. The rest of the counters is left blank.
+    /// What was lost: a call of the kernel for each cause, and for each program. The rest of the counters is
+    /// left blank.
     pub fn losses(&self) -> Counters {
         let lost =
             LOSS_NAMES.iter().zip(0..).map(|(name, slot)| ((*name).to_owned(), sum(&self.losses, slot)));

@@ -24,7 +24,7 @@ const MAX_OF_THREAD: usize = 128;
 
 /// Objects that are distinguished.
 const MAX_OBJECTS: usize = 4096;
-/// Places in Python that are kept, the newest: a deep one takes seven kilobytes.
+/// Places in Python that are kept, the newest: each has the names of all its frames.
 const MAX_PLACES: usize = 2048;
 /// What is known to be own code.
 const MAX_OWN: usize = 64;
