@@ -19,4 +19,5 @@ pub mod record;
 pub mod ring;
 pub mod stack;
 pub mod system_call;
+pub mod timers;
 pub mod waiting;

@@ -91,5 +91,7 @@ pub const EMITTED_TASK: u32 = 6;
 pub const EMITTED_SLEEP: u32 = 7;
 /// See [`EMITTED_SLICE`].
 pub const EMITTED_TAKEN: u32 = 8;
+/// See [`EMITTED_SLICE`].
+pub const EMITTED_TIMER: u32 = 9;
 /// Number of these slots.
-pub const EMITTED_KINDS: u32 = 9;
+pub const EMITTED_KINDS: u32 = 10;

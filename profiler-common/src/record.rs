@@ -15,6 +15,7 @@ pub mod sleep;
 pub mod slice;
 pub mod taken;
 pub mod task;
+pub mod timer;
 pub mod wake;
 
 #[cfg(not(target_arch = "bpf"))]
@@ -48,6 +49,8 @@ pub const KIND_SLEEP: u16 = 12;
 pub const KIND_PLAINTEXT: u16 = 13;
 /// [`RecordHeader::kind`] of a [`taken::TakenRecord`] followed by its stints.
 pub const KIND_TAKEN: u16 = 14;
+/// [`RecordHeader::kind`] of a [`timer::TimerRecord`].
+pub const KIND_TIMER: u16 = 15;
 
 /// What every record begins with.
 #[repr(C)]

@@ -20,10 +20,11 @@ use profiler_common::record::sleep::SleepRecord;
 use profiler_common::record::slice::{FLAG_WAKE_MISSED, SliceRecord, Undecided};
 use profiler_common::record::taken::{MAX_STINTS, Stint, TakenRecord};
 use profiler_common::record::task::TaskRecord;
+use profiler_common::record::timer::TimerRecord;
 use profiler_common::record::wake::WakeRecord;
 use profiler_common::record::{
     KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_LIGHT_END, KIND_SLEEP, KIND_SLICE,
-    KIND_TAKEN, KIND_TASK, KIND_WAKE, RecordHeader,
+    KIND_TAKEN, KIND_TASK, KIND_TIMER, KIND_WAKE, RecordHeader,
 };
 use profiler_common::ring::{CHUNK_BYTES, RingState, after};
 use profiler_common::system_call::FUTEX;
@@ -488,6 +489,20 @@ pub fn task(account: *mut ThreadAccount, task: u64) -> bool {
     }
     room.commit(LENGTH, loss::EMITTED_TASK as usize);
     true
+}
+
+/// Emits that a timer was due for which a task of the thread's loop sleeps.
+#[inline(always)]
+pub fn timer(account: *mut ThreadAccount, task: u64, due_ns: u64) {
+    const LENGTH: u64 = size_of::<TimerRecord>() as u64;
+    let Some(room) = reserve(Writer::Hook, LENGTH, loss::RING_FULL_TASK) else { return };
+    // SAFETY: `account` is an element of ACCOUNTS, the room holds a whole record.
+    unsafe {
+        room.write_header(KIND_TIMER, LENGTH, ((*account).tgid, (*account).tid), (*account).enter_ns);
+        (*room.at.cast::<TimerRecord>()).task = task;
+        (*room.at.cast::<TimerRecord>()).due_ns = due_ns;
+    }
+    room.commit(LENGTH, loss::EMITTED_TIMER as usize);
 }
 
 /// Longest copy of a head, as a bit mask: the verifier understands masks best.

@@ -25,6 +25,7 @@ mod stack;
 mod stints;
 mod take;
 mod task;
+mod timers;
 mod user_memory;
 mod waits;
 

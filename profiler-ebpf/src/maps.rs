@@ -21,6 +21,7 @@ use profiler_common::record::plaintext::PlaintextRecord;
 use profiler_common::record::taken::{MAX_STINTS, Stint};
 use profiler_common::ring::{CHUNK_BYTES, ELEMENT_BYTES, RingState};
 use profiler_common::stack::{MAX_TOLD, SAMPLE_RING_BYTES, StackSample};
+use profiler_common::timers::TimersWay;
 use profiler_common::waiting::{LOOK_ELEMENTS, MAX_WAITING, WaitingConnection};
 
 /// Live records of the threads; user space maps them read-only. Element `index − 1` belongs to the thread
@@ -53,6 +54,11 @@ pub static INTERPRETERS: HashMap<u32, [u64; 6], 8192> = HashMap::new();
 /// has tasks that can be read. Until it changes nobody need look into [`INTERPRETERS`] for them.
 #[btf_map]
 pub static TASKS_GENERATION: Array<u32, 1> = Array::new();
+
+/// Where the timers of a process's event loop are, by process. Given by user space alone: a fork's child has a
+/// loop of its own, if any.
+#[btf_map]
+pub static TIMERS: HashMap<u32, TimersWay, 4096> = HashMap::new();
 
 /// Addresses of further locks, those of sub-interpreters that do not share the main one's, by each block of
 /// memory that they are in (`profiler_common::gil::block_key`). Given by user space; a fork leaves its child

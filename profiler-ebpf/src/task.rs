@@ -18,6 +18,7 @@ use crate::kernel::task;
 use crate::lock;
 use crate::maps::TASKS_GENERATION;
 use crate::order;
+use crate::timers;
 
 /// Distance of `last_holder` in a lock.
 const LAST_HOLDER: u64 = 8;
@@ -60,6 +61,10 @@ pub fn tell(account: Account, kind: Kind) {
         let found = current(account, TaskWay::unpack(way), kind).unwrap_or(0);
         if found != (*account).told_task && emit::task(account, found) {
             (*account).told_task = found;
+        }
+        let is_by_context = TaskWay::unpack(way).context != 0;
+        if is_by_context && found != 0 && matches!(kind, Kind::EpollWait) {
+            timers::tell(account);
         }
     }
 }

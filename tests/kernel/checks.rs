@@ -149,6 +149,7 @@ fn summary(events: &[Event]) -> String {
             Body::Wake(_) => "wakes",
             Body::Frames(_) => "frames",
             Body::Task(_) => "tasks",
+            Body::Timer(_) => "timers",
             Body::Lifecycle(_) => "lifecycle events",
             Body::Evidence(_) => "pieces of evidence",
             Body::Light(_) => "light slices",

@@ -11,7 +11,7 @@ pub(crate) use light::slept;
 
 use crate::event::{
     Body, Change, Connection, ConnectionEvidence, CpuStint, CpuTaken, Event, Evidence, Frames, Head, InGap,
-    Lifecycle, Plaintext, Sign, Signal, Slice, TaskSeen, Wake,
+    Lifecycle, Plaintext, Sign, Signal, Slice, TaskSeen, TimerSeen, Wake,
 };
 use crate::fact::Account;
 use crate::stream::Item;
@@ -26,10 +26,11 @@ use profiler_common::record::plaintext::PlaintextRecord;
 use profiler_common::record::slice::{SliceRecord, Undecided};
 use profiler_common::record::taken::{self, MAX_STINTS, TakenRecord};
 use profiler_common::record::task::TaskRecord;
+use profiler_common::record::timer::TimerRecord;
 use profiler_common::record::wake::{self, WakeRecord};
 use profiler_common::record::{
     KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_LIGHT_END,
-    KIND_PLAINTEXT, KIND_SLEEP, KIND_SLICE, KIND_TAKEN, KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE,
+    KIND_PLAINTEXT, KIND_SLEEP, KIND_SLICE, KIND_TAKEN, KIND_TASK, KIND_TIMER, KIND_WAITER_FRAMES, KIND_WAKE,
     RecordHeader,
 };
 use profiler_common::system_call::{FUTEX, kind};
@@ -107,6 +108,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
         Some(KIND_EVIDENCE) => decode_evidence(bytes),
         Some(KIND_WAKE) => decode_wake(bytes),
         Some(KIND_TASK) => decode_task(bytes),
+        Some(KIND_TIMER) => decode_timer(bytes),
         Some(KIND_LIGHT) => light::message(bytes),
         Some(KIND_LIGHT_END) => light::end(bytes),
         Some(KIND_SLEEP) => light::sleep(bytes),
@@ -332,6 +334,13 @@ fn decode_task(bytes: &[u8]) -> Result<Event, Malformed> {
     let record = fixed::<TaskRecord>(bytes, KIND_TASK)?;
     let seen = TaskSeen { tgid: record.header.tgid, tid: record.header.tid, task: record.task };
     Ok(Event { time_ns: record.header.time_ns, body: Body::Task(seen) })
+}
+
+fn decode_timer(bytes: &[u8]) -> Result<Event, Malformed> {
+    let record = fixed::<TimerRecord>(bytes, KIND_TIMER)?;
+    let TimerRecord { header, task, due_ns } = record;
+    let seen = TimerSeen { tgid: header.tgid, tid: header.tid, task, due_ns };
+    Ok(Event { time_ns: header.time_ns, body: Body::Timer(seen) })
 }
 
 fn decode_taken(bytes: &[u8]) -> Result<Event, Malformed> {

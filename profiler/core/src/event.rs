@@ -17,7 +17,7 @@ pub use connection::Connection;
 pub use plaintext::Plaintext;
 pub use slept::{LockThen, Slept, SleptOn};
 pub use taken::{CpuStint, CpuTaken};
-pub use task::TaskSeen;
+pub use task::{TaskSeen, TimerSeen};
 
 /// One event, at the time its record ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +48,8 @@ pub enum Body {
     Frames(Box<Frames>),
     /// Which task a loop's thread works for from a call on; comes before the slice of that call.
     Task(TaskSeen),
+    /// A timer came due while an event loop was busy.
+    Timer(TimerSeen),
     /// Light mode: bytes moved on a client's socket, and what the thread did before.
     Light(Light),
     /// Light mode: a client's connection has ended.

@@ -274,6 +274,7 @@ impl Machines {
             Body::Wake(wake) => self.wakes.wake(&wake, time_ns, self.started, sink),
             Body::Frames(frames) => self.state.gil.samples.sample(*frames, time_ns),
             Body::Task(seen) => self.state.runtime.tasks.switch(&seen, time_ns),
+            Body::Timer(seen) => self.state.runtime.timer(&seen, time_ns),
             Body::Light(light) => self.state.light(&light, time_ns, sink),
             Body::LightEnd(end) => self.state.light_closed(&end, time_ns, sink),
             Body::Slept(slept) => self.state.slept(&slept, time_ns, sink),

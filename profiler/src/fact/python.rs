@@ -16,6 +16,7 @@ mod program;
 mod stack;
 pub mod take_gil;
 pub mod task;
+pub mod timers;
 mod whose;
 
 #[cfg(test)]

@@ -16,10 +16,12 @@ use profiler_common::record::sleep::SleepRecord;
 use profiler_common::record::slice::{SliceRecord, Undecided};
 use profiler_common::record::taken::{Stint, TakenRecord};
 use profiler_common::record::task::TaskRecord;
+use profiler_common::record::timer::TimerRecord;
 use profiler_common::record::wake::WakeRecord;
 use profiler_common::record::{
     KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_LIGHT_END,
-    KIND_PLAINTEXT, KIND_SLEEP, KIND_SLICE, KIND_TAKEN, KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE,
+    KIND_PLAINTEXT, KIND_SLEEP, KIND_SLICE, KIND_TAKEN, KIND_TASK, KIND_TIMER,
+    KIND_WAITER_FRAMES, KIND_WAKE,
     RecordHeader,
 };
 
@@ -172,6 +174,7 @@ const LAYOUTS: &[&[usize]] = &[
     layout!(KIND_PLAINTEXT, PlaintextRecord { header, session, direction, captured_bytes, moved_bytes }),
     layout!(KIND_TAKEN, TakenRecord { header, since_ns, flags, count }),
     layout!(0, Stint { from_ns, until_ns, ran_ns, tgid, tid, flags, reserved, comm }),
+    layout!(KIND_TIMER, TimerRecord { header, task, due_ns }),
 ];
 
 /// FNV-1a (64 bit) over `LAYOUTS`.

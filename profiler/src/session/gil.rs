@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use profiler_common::gil::CollectingWay;
 use profiler_common::record::{KIND_FRAMES, KIND_WAITER_FRAMES};
+use profiler_common::timers::TimersWay;
 use profiler_core::decode::decode;
 use profiler_core::event::{Body, Event};
 use profiler_core::fact::{Fact, GilFile, GilMethod, InterpreterSeen};
@@ -15,7 +16,7 @@ use crate::attach::Settings;
 use crate::attach::gil::{Choice, Code, Mode, Wanted, choose};
 use crate::fact::Proc;
 use crate::fact::python::code::Codes;
-use crate::fact::python::{Interpreters, Looked, Mappings, Numbers};
+use crate::fact::python::{Interpreters, Looked, Mappings, Numbers, timers};
 use crate::fact::schedule::process_cpu_ns;
 use crate::session::shared::Tap;
 use crate::source::live::FollowedLocks;
@@ -41,6 +42,8 @@ pub(super) struct LockWatch {
     codes: Codes,
     seen: BTreeMap<u32, (InterpreterSeen, Option<CollectingWay>)>,
     files: BTreeMap<(String, u64), GilFile>,
+    /// Where the timers of processes' event loops are.
+    timers: BTreeMap<u32, TimersWay>,
     /// Process looked at again last.
     last_again: u32,
     rests: BTreeMap<u32, Rest>,
@@ -73,6 +76,7 @@ impl LockWatch {
             codes: Codes::default(),
             seen: BTreeMap::new(),
             files: BTreeMap::new(),
+            timers: BTreeMap::new(),
             last_again: 0,
             rests: BTreeMap::new(),
             told: (0, 0),
@@ -86,6 +90,12 @@ impl LockWatch {
         }
         let mapped = &mut self.rests.entry(tgid).or_default().mapped;
         let Ok(looked) = self.interpreters.look_again(proc, tgid, mapped) else { return Vec::new() };
+        let known = self.timers.get(&tgid).copied();
+        let timers = timers::find(proc, tgid, &looked.seen, known);
+        if let Some(way) = timers.filter(|way| known != Some(*way)) {
+            source.follow_timers(tgid, way);
+            self.timers.insert(tgid, way);
+        }
         let mut facts = Vec::new();
         if let Some(file) = self.watch_file(proc, tgid, &looked, source) {
             facts.push(file);
@@ -118,6 +128,7 @@ impl LockWatch {
         for tgid in gone {
             self.seen.remove(&tgid);
             self.codes.forget(tgid);
+            self.timers.remove(&tgid);
             source.forget_locks(tgid);
         }
         self.codes.next_turn();

@@ -39,6 +39,7 @@ use profiler_common::gil;
 use profiler_common::limits::{MAX_PLAINTEXT_BYTES, PLAINTEXT_RING_BYTES};
 use profiler_common::listener::ListenerCount;
 use profiler_common::loss::{EMITTED_KINDS, LOSS_NAMES};
+use profiler_common::timers::TimersWay;
 use profiler_common::queue::QueueCount;
 use profiler_core::fact::queue::QueueCounts;
 use profiler_core::fact::waiting::WaitingConnections;
@@ -65,7 +66,7 @@ use waiting::WaitingTable;
 
 /// Names of the kinds of `profiler_common::loss::EMITTED_*`, in their order.
 const KIND_NAMES: [&str; EMITTED_KINDS as usize] =
-    ["slice", "head", "lifecycle", "connection", "wake", "frames", "task", "sleep", "taken"];
+    ["slice", "head", "lifecycle", "connection", "wake", "frames", "task", "sleep", "taken", "timer"];
 
 /// Pieces of evidence taken at once: all that its ring can hold.
 const MAX_EVIDENCE: usize = profiler_common::limits::MAX_EVIDENCE_RING_BYTES as usize
@@ -117,6 +118,7 @@ impl LiveSource {
             take(&mut ebpf, "INTERPRETERS", HashMap::try_from)?,
             take(&mut ebpf, "LOCKS", HashMap::try_from)?,
             take(&mut ebpf, "TASKS_GENERATION", Array::try_from)?,
+            take(&mut ebpf, "TIMERS", HashMap::try_from)?,
         );
         let evidence_ring = take(&mut ebpf, "EVIDENCE", RingBuf::try_from)?;
         let evidence_emitted = take(&mut ebpf, "EVIDENCE_EMITTED", PerCpuArray::try_from)?;
@@ -348,6 +350,11 @@ impl LiveSource {
     /// it. Without room in the maps that stays unknown.
     pub fn follow_locks(&mut self, tgid: u32, locks: &FollowedLocks) {
         self.locks.follow(tgid, locks);
+    }
+
+    /// Has the timers of a process's event loop read where they came due while it was busy.
+    pub fn follow_timers(&mut self, tgid: u32, way: TimersWay) {
+        self.locks.follow_timers(tgid, way);
     }
 
     /// A process is gone, or has no interpreter any more.

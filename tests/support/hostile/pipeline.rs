@@ -13,10 +13,12 @@ use profiler_common::record::sleep::SleepRecord;
 use profiler_common::record::slice::{SliceRecord, Undecided};
 use profiler_common::record::taken::{MAX_STINTS, Stint, TakenRecord};
 use profiler_common::record::task::TaskRecord;
+use profiler_common::record::timer::TimerRecord;
 use profiler_common::record::wake::WakeRecord;
 use profiler_common::record::{
     KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_LIGHT_END,
-    KIND_PLAINTEXT, KIND_SLEEP, KIND_SLICE, KIND_TAKEN, KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE,
+    KIND_PLAINTEXT, KIND_SLEEP, KIND_SLICE, KIND_TAKEN, KIND_TASK, KIND_TIMER,
+    KIND_WAITER_FRAMES, KIND_WAKE,
     RecordHeader,
 };
 use profiler_core::fact::{Attached, DescriptorClass, DescriptorSeen, EndReason, Fact, FactRecord};
@@ -129,7 +131,10 @@ fn item(rest: &mut &[u8]) -> Option<Item<Vec<u8>>> {
         10 | 11 => fixed(rest, KIND_CONNECTION, is_wild, |record: &mut ConnectionRecord| &mut record.header),
         12 => fixed(rest, KIND_LIFECYCLE, is_wild, |record: &mut LifecycleRecord| &mut record.header),
         6 => match what >> 4 & 3 {
-            0 => fixed(rest, KIND_WAKE, is_wild, |record: &mut WakeRecord| &mut record.header),
+            0 if what & 0x40 == 0 => {
+                fixed(rest, KIND_WAKE, is_wild, |record: &mut WakeRecord| &mut record.header)
+            }
+            0 => fixed(rest, KIND_TIMER, is_wild, |record: &mut TimerRecord| &mut record.header),
             1 => fixed(rest, KIND_EVIDENCE, is_wild, |record: &mut EvidenceRecord| &mut record.header),
             2 => {
                 let kind = if what & 0x40 == 0 { KIND_FRAMES } else { KIND_WAITER_FRAMES };

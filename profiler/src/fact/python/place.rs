@@ -4,7 +4,7 @@
 //! found of a process's interpreter is kept; its names are read while it lives, as the frames are. Whose code
 //! files are is found by a thread of its own, and asked for afterwards: file systems may hang.
 
-mod class;
+pub(super) mod class;
 mod numbered;
 
 use std::collections::{HashMap, HashSet};

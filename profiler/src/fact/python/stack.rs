@@ -137,6 +137,25 @@ impl StackWay {
         self.only_stack(memory, numbers, states).ok()?
     }
 
+    /// The stack of each thread, with what its state has at the distance of a thread's number. Threads run
+    /// meanwhile, so any of it may be wrong.
+    pub(super) fn stacks(&self, memory: &dyn Memory) -> Vec<(u64, StackAt)> {
+        let mut states = States::default();
+        self.walk(memory, &mut states);
+        let stack = |state: u64| {
+            let mark = memory.word(add(state, self.number_at.0)?)?;
+            Ok::<_, MemoryError>((mark, self.stack(memory, state)?))
+        };
+        states.by_number.into_values().flatten().filter_map(|state| stack(state).ok()).collect()
+    }
+
+    fn stack(&self, memory: &dyn Memory, state: u64) -> Result<StackAt, MemoryError> {
+        match self.frames {
+            Frames::Inner(way) => inner(memory, state, way),
+            Frames::Objects { last, unit } => objects(memory, state, last, unit),
+        }
+    }
+
     /// The one stack among the states of a thread: it has a state in each interpreter in which it has run,
     /// and frames in the one in which it runs. With frames in several it is not known which are innermost.
     fn only_stack(
@@ -151,10 +170,7 @@ impl StackWay {
             if self.number(memory, state) != Some(number) || !is_linked(memory, state) {
                 continue;
             }
-            let stack = match self.frames {
-                Frames::Inner(way) => inner(memory, state, way)?,
-                Frames::Objects { last, unit } => objects(memory, state, last, unit)?,
-            };
+            let stack = self.stack(memory, state)?;
             if stack.frames.is_empty() {
                 continue;
             }

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use aya::programs::uprobe::UProbeLinkId;
 use profiler_common::account::ThreadAccount;
 use profiler_common::record::RecordHeader;
+use profiler_common::timers::TimersWay;
 use profiler_core::fact::asleep::Patrol as Looked;
 use profiler_core::fact::queue::QueueCounts;
 use profiler_core::fact::waiting::WaitingConnections;
@@ -272,6 +273,11 @@ impl Tap {
     /// As [`LiveSource::follow_locks`].
     pub(crate) fn follow_locks(&mut self, tgid: u32, locks: &FollowedLocks) {
         self.set.borrow_mut().source.follow_locks(tgid, locks);
+    }
+
+    /// As [`LiveSource::follow_timers`].
+    pub(crate) fn follow_timers(&mut self, tgid: u32, way: TimersWay) {
+        self.set.borrow_mut().source.follow_timers(tgid, way);
     }
 
     /// As [`LiveSource::forget_locks`].

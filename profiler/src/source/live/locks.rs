@@ -1,7 +1,7 @@
 //! The interpreter locks that the kernel side follows, and what it reads of interpreters.
 //!
-//! In: where the locks of a process are. Out: the maps `INTERPRETERS` and `LOCKS` filled, and
-//! `TASKS_GENERATION`.
+//! In: where the locks of a process are, and the timers of its loop. Out: the maps `INTERPRETERS`, `LOCKS` and
+//! `TIMERS` filled, and `TASKS_GENERATION`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{Ordering, fence};
@@ -11,6 +11,7 @@ use profiler_common::gil::{
     CollectingWay, FOREIGN_NUMBERS, FrameWay, HAS_OTHER_LOCKS, INHERITED_NUMBER_SHIFT, LOCK_BYTES, TaskWay,
     WAITED_FOR_ON_STACK, block_key,
 };
+use profiler_common::timers::TimersWay;
 
 use crate::fact::python::Looked;
 use crate::fact::python::code::sample_way;
@@ -68,6 +69,7 @@ pub(super) struct LockTable {
     interpreters: HashMap<MapData, u32, [u64; 6]>,
     locks: HashMap<MapData, u64, u64>,
     tasks: Array<MapData, u32>,
+    timers: HashMap<MapData, u32, [u64; 5]>,
     /// Times that the way to the tasks of a process changed.
     generation: u32,
     /// By process: the way to its tasks.
@@ -81,8 +83,16 @@ impl LockTable {
         interpreters: HashMap<MapData, u32, [u64; 6]>,
         locks: HashMap<MapData, u64, u64>,
         tasks: Array<MapData, u32>,
+        timers: HashMap<MapData, u32, [u64; 5]>,
     ) -> Self {
-        Self { interpreters, locks, tasks, generation: 0, ways: BTreeMap::new(), blocks: BTreeMap::new() }
+        let generation = 0;
+        Self { interpreters, locks, tasks, timers, generation, ways: BTreeMap::new(), blocks: BTreeMap::new() }
+    }
+
+    /// Where the timers of a process's loop are from now on.
+    pub(super) fn follow_timers(&mut self, tgid: u32, way: TimersWay) {
+        let TimersWay { slot, list_type, event_loop, thread_mark, when_at } = way;
+        let _ = self.timers.insert(&tgid, &[slot, list_type, event_loop, thread_mark, when_at], 0);
     }
 
     /// Follows these locks of a process, and no others.
@@ -126,6 +136,7 @@ impl LockTable {
     /// the end.
     pub(super) fn forget(&mut self, tgid: u32) {
         let _ = self.interpreters.remove(&tgid);
+        let _ = self.timers.remove(&tgid);
         self.ways.remove(&tgid);
         for key in self.blocks.remove(&tgid).unwrap_or_default().keys() {
             let _ = self.locks.remove(key);

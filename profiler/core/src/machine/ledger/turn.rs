@@ -137,7 +137,8 @@ pub(in crate::machine) fn attribute(
         }
         event_loop
             .share(active.request.id, phases, || (&active.request.http.method, &active.request.http.path));
-        event_loop.had(active.request.id, *from_ns, from_ns.saturating_add(phases.total_ns()));
+        let read_ns = active.request.times.service_start_ns.unwrap_or(0);
+        event_loop.had((active.request.id, read_ns), *from_ns, from_ns.saturating_add(phases.total_ns()));
     }
 }
 

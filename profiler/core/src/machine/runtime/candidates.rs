@@ -71,7 +71,8 @@ pub(in crate::machine) fn left(
     let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) else { return true };
     event_loop.share(key.1, phases, || (&active.request.http.method, &active.request.http.path));
     let left_ns = left_ns(active);
-    event_loop.had(key.1, left_ns.saturating_sub(phases.total_ns()), left_ns);
+    let read_ns = active.request.times.service_start_ns.unwrap_or(0);
+    event_loop.had((key.1, read_ns), left_ns.saturating_sub(phases.total_ns()), left_ns);
     if active.wants != Wants::Unknown || active.response.may_have_ended {
         return true;
     }

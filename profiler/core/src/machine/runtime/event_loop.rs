@@ -13,6 +13,7 @@ mod order;
 mod passing;
 mod recognition;
 mod resume;
+mod timers;
 
 use rustc_hash::FxHashSet;
 
@@ -29,10 +30,11 @@ use held::LoopHeld;
 pub(in crate::machine) use in_turn::InTurn;
 pub(in crate::machine) use left::Left;
 pub use looks::Looks;
-use passing::Passing;
+use passing::{Had, Passing};
 pub(in crate::machine) use passing::{After, Came};
 pub(in crate::machine) use recognition::Recognition;
 use resume::{Clues, Resumed};
+use timers::Timers;
 
 /// Back ends remembered whose owner only order showed. Where there were more, no owner is sure.
 const MAX_LIKELY: usize = 1024;
@@ -68,6 +70,8 @@ pub struct EventLoop {
     pub looks: Looks,
     /// What may have resumed a request.
     clues: Clues,
+    /// Timers that came due while it was busy.
+    timers: Timers,
     /// How it passes requests on before they run.
     passing: Passing,
     held: LoopHeld,
@@ -109,7 +113,7 @@ impl EventLoop {
         self.in_turn.next_iteration(slept);
         self.clues.next_iteration(slice, &self.looks);
         self.touched.until_ns = slice.exit_ns;
-        self.had(NOBODY, slice.enter_ns, slice.exit_ns);
+        self.had((NOBODY, 0), slice.enter_ns, slice.exit_ns);
         self.held.waited(slice.enter_ns, slice.exit_ns, window_start_ns);
     }
 
@@ -186,7 +190,10 @@ impl EventLoop {
         // the next iteration ran in that one.
         let is_next = end_ns == self.looks.last.enter_ns && self.looks.slept_until_ns <= read_ns;
         let start_ns = if self.defers() || is_next { start_ns } else { read_ns };
-        Rule::UnseenIteration.holds().then_some((start_ns, end_ns))
+        let within = (start_ns, end_ns);
+        let since_ns = self.looks.iteration_start_at(read_ns);
+        let in_turn = || self.passing.in_turn((active.request.id, read_ns), since_ns, within);
+        Rule::UnseenIteration.holds().then(|| if self.defers() { in_turn() } else { within })
     }
 
     /// What is known of its order does not show when a request resumes. It may be asyncio's: one on which all
@@ -195,10 +202,10 @@ impl EventLoop {
         self.kind().resumes == Resumes::Untold
     }
 
-    /// A request surely had the loop in this stretch.
-    pub(in crate::machine) fn had(&mut self, request: u64, from_ns: u64, until_ns: u64) {
-        if self.may_pass_on() {
-            self.passing.had(request, from_ns, until_ns);
+    /// A request, read at `read_ns`, surely had the loop in this stretch.
+    pub(in crate::machine) fn had(&mut self, (request, read_ns): (u64, u64), from_ns: u64, until_ns: u64) {
+        if self.may_pass_on() || self.defers() {
+            self.passing.had(Had { from_ns, until_ns, request, read_ns });
         }
     }
 
@@ -277,6 +284,21 @@ impl EventLoop {
         let surely_ns = surely_ns.clamp(from_ns, until_ns);
         let ready_ns = ready_ns.clamp(surely_ns, until_ns);
         [(surely_ns, waited), (ready_ns, Phase::Unexplained), (until_ns, Phase::LoopWait)]
+    }
+
+    /// A timer of this task was due as the loop began to look.
+    pub(in crate::machine) fn timer(&mut self, task: u64, due_ns: u64, seen_ns: u64) {
+        self.timers.note(task, due_ns, seen_ns);
+    }
+
+    /// What a request did since `from_ns` whose task goes on now: see [`Timers::slept`]. `asked`: it may have
+    /// asked a back end meanwhile.
+    pub(in crate::machine) fn slept(&self, asked: bool, task: u64, from_ns: u64) -> Vec<(u64, Phase)> {
+        let mut ends = self.timers.slept(task, from_ns, &self.looks);
+        if let Some((_, before)) = ends.first_mut().filter(|_| asked) {
+            *before = Phase::Unexplained;
+        }
+        ends
     }
 
     /// What a request waited for until this moment. While it waits for the loop and the loop for a CPU, both

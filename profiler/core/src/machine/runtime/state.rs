@@ -4,7 +4,7 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::event::{Slice, Tid};
+use crate::event::{Slice, Tid, TimerSeen};
 use crate::machine::runtime::late::Late;
 use crate::machine::runtime::pools::Pools;
 use crate::machine::runtime::tasks::Running;
@@ -38,6 +38,14 @@ pub struct Runtime {
 }
 
 impl Runtime {
+    /// A timer came due while a thread's loop was busy, which looks from `at_ns` on.
+    pub fn timer(&mut self, seen: &TimerSeen, at_ns: u64) {
+        let thread = self.threads.get_mut(seen.tid);
+        if let Some(event_loop) = thread.and_then(|thread| thread.event_loop.as_deref_mut()) {
+            event_loop.timer(seen.task, seen.due_ns, at_ns);
+        }
+    }
+
     /// The next window begins: what threads are about stays.
     pub fn roll(&mut self) {
         self.threads.values_mut().for_each(Thread::roll);

@@ -93,6 +93,26 @@ fn content(memory: &dyn Memory, object: u64, at: u64) -> u64 {
     content_of(length, &zerocopy::transmute!(last))
 }
 
+/// Whether the code object at `address` is of a function of this name, which is short and ASCII.
+pub(in crate::fact::python) fn is_named(
+    memory: &dyn Memory,
+    address: u64,
+    layout: CodeLayout,
+    name: &str,
+) -> bool {
+    let found = || {
+        let function = memory.word(address.checked_add(layout.function)?).ok()?;
+        let length = memory.word(function.checked_add(16)?).ok()?;
+        if usize::try_from(length).ok()? != name.len() {
+            return None;
+        }
+        let mut letters = vec![0; name.len()];
+        memory.read(function.checked_add(layout.characters)?, &mut letters).ok()?;
+        Some(letters == name.as_bytes())
+    };
+    found().unwrap_or(false)
+}
+
 /// Reads the code object at `address`, if one is there.
 pub(in crate::fact::python) fn read(memory: &dyn Memory, address: u64, layout: CodeLayout) -> Option<Code> {
     let at = |distance: u64| address.checked_add(distance);

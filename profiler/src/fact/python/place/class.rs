@@ -18,7 +18,7 @@ const LENGTH: u64 = 16;
 const ELEMENTS: u64 = 24;
 
 /// Names of an object's class and of those that it is derived from, up to one that cannot be read.
-pub(super) fn names(memory: &dyn Memory, object: u64) -> Vec<String> {
+pub(in crate::fact::python) fn names(memory: &dyn Memory, object: u64) -> Vec<String> {
     let word = |at: u64, distance: u64| memory.word(at.checked_add(distance)?).ok();
     let order = word(object, 8).and_then(|class| word(class, ORDER));
     let Some((order, length)) = order.and_then(|order| Some((order, word(order, LENGTH)?))) else {

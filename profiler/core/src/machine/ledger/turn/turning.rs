@@ -31,6 +31,8 @@ struct Turning {
     left_behind: Option<RequestKey>,
     /// The request left behind may have run on until now.
     is_doubtful: bool,
+    /// The Python task that makes the call.
+    task: Option<u64>,
 }
 
 /// What threads beside the loop did for a request since it was left.
@@ -102,6 +104,7 @@ fn turning(
     let left_behind = thread.serving.filter(|left| *left != key);
     let read_ns = view.wire.connections.front(key.0).and_then(|active| active.request.times.service_start_ns);
     let may_others = others_may_run(view, thread, Some(key));
+    let task = view.runtime.tasks.last(slice.tid);
     let event_loop = thread.serving_loop()?;
     let is_first = event_loop.is_fresh();
     let free_from_ns = event_loop.touched.until_ns.min(slice.enter_ns);
@@ -112,8 +115,8 @@ fn turning(
         By::Running { .. } => {}
     }
     event_loop.left.comes_back(key);
-    let mut turning =
-        Turning { by, free_from_ns, own_start_ns: slice.enter_ns, left_behind, is_doubtful: false };
+    let own_start_ns = slice.enter_ns;
+    let mut turning = Turning { by, free_from_ns, own_start_ns, left_behind, is_doubtful: false, task };
     match by {
         By::Readiness { .. } if is_first && !may_others => turning.own_start_ns = free_from_ns,
         By::Readiness { .. } => {}
@@ -314,13 +317,19 @@ fn explain_by_looks(
     let is_free = wants == Wants::Unknown && by.is_running();
     let passed =
         came.filter(|_| is_free && !asked).map(|came| event_loop.passed_along(came)).unwrap_or_default();
-    if !passed.is_empty() {
+    // A timer shows more than that others took as long.
+    let slept = turning.task.filter(|_| is_free).map(|task| event_loop.slept(asked, task, active.cursor_ns));
+    let slept = slept.unwrap_or_default();
+    if !passed.is_empty() && slept.is_empty() {
         for (until_ns, phase) in passed {
             event_loop.pass(active, until_ns.min(known_until_ns), phase);
         }
         event_loop.pass(active, known_until_ns, Phase::LoopWait);
     } else if is_free {
         pass_unseen(active, event_loop, known_until_ns);
+    }
+    for (until_ns, phase) in slept {
+        event_loop.pass(active, until_ns.min(known_until_ns), phase);
     }
     // Where requests are seen to write once all have run, it may have run since the loop looked.
     let is_order_hidden = is_free && event_loop.kind().reads_first;

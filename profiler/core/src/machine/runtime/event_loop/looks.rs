@@ -186,6 +186,17 @@ impl Looks {
         Some((next.start_ns, next.end_ns))
     }
 
+    /// The second iteration after the look that began at this moment: its begin, and its end if it is over.
+    /// `None`: it has not begun, or that is not remembered.
+    pub(super) fn second_iteration_after(&self, look_ns: u64) -> Option<(u64, Option<u64>)> {
+        let before = self.iterations.partition_point(|iteration| iteration.end_ns < look_ns);
+        self.iterations.get(before).filter(|iteration| iteration.end_ns == look_ns)?;
+        match self.iterations.get(before + 2) {
+            Some(iteration) => Some((iteration.start_ns, Some(iteration.end_ns))),
+            None => (self.iterations.len() == before + 2).then_some((self.last.exit_ns, None)),
+        }
+    }
+
     /// From this moment on the rest of its iteration. `None`: that is not over, or not remembered.
     pub(super) fn iteration_with(&self, at_ns: u64) -> Option<(u64, u64)> {
         let iteration = self.iteration_at(at_ns).ok().flatten()?;

@@ -49,14 +49,44 @@ pub(in crate::machine) struct Came {
 pub(in crate::machine) struct Passing {
     /// How many requests that had the loop to themselves took so many iterations, by [`After`].
     alone: [[u8; MAX_ITERATIONS]; 3],
-    /// Which request had the loop when: begin, end, request.
-    had: VecDeque<(u64, u64, u64)>,
+    had: VecDeque<Had>,
+}
+
+/// A stretch in which a request had the loop.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Had {
+    pub(super) from_ns: u64,
+    pub(super) until_ns: u64,
+    pub(super) request: u64,
+    /// When its head was read, or what resumed it after that; 0: that is not known.
+    pub(super) read_ns: u64,
 }
 
 impl Passing {
     /// A request surely had the loop in this stretch.
-    pub(super) fn had(&mut self, request: u64, from_ns: u64, until_ns: u64) {
-        push_newest(&mut self.had, MAX_HAD, (from_ns, until_ns, request));
+    pub(super) fn had(&mut self, had: Had) {
+        push_newest(&mut self.had, MAX_HAD, had);
+    }
+
+    /// The part of an iteration in which a request may have run that was read at `read_ns`, in the iteration
+    /// before, which began at `since_ns`. On asyncio that is after those that were read there before it, and
+    /// before those that were read later.
+    pub(super) fn in_turn(
+        &self,
+        (request, read_ns): (u64, u64),
+        since_ns: u64,
+        (start_ns, end_ns): (u64, u64),
+    ) -> (u64, u64) {
+        let (mut from_ns, mut until_ns) = (start_ns, end_ns);
+        let within = |had: &&Had| had.from_ns < end_ns && had.until_ns > start_ns;
+        for had in self.had.iter().filter(within).filter(|had| had.request != request) {
+            if had.read_ns > read_ns {
+                until_ns = until_ns.min(had.from_ns.max(start_ns));
+            } else if had.read_ns >= since_ns {
+                from_ns = from_ns.max(had.until_ns.min(end_ns));
+            }
+        }
+        (from_ns.min(until_ns), until_ns)
     }
 
     /// The stretches between two moments in which others than this request had the loop, in order.
@@ -66,9 +96,8 @@ impl Passing {
         from_ns: u64,
         until_ns: u64,
     ) -> impl Iterator<Item = (u64, u64)> {
-        let of_others = self.had.iter().filter(move |(_, _, other)| *other != request);
-        let within =
-            move |(start_ns, end_ns, _): &(u64, u64, u64)| (*start_ns.max(&from_ns), *end_ns.min(&until_ns));
+        let of_others = self.had.iter().filter(move |had| had.request != request);
+        let within = move |had: &Had| (had.from_ns.max(from_ns), had.until_ns.min(until_ns));
         of_others.map(within).filter(|(start_ns, end_ns)| start_ns < end_ns)
     }
 
@@ -138,13 +167,36 @@ mod tests {
     fn others_had_the_loop_when_they_did_and_the_last_of_that_is_remembered() {
         let mut passing = Passing::default();
         for (request, from_ns, until_ns) in [(1, 5, 10), (7, 20, 30), (2, 40, 60), (1, 60, 90)] {
-            passing.had(request, from_ns, until_ns);
+            passing.had(Had { from_ns, until_ns, request, read_ns: 1 });
         }
         let others = |passing: &Passing, from_ns| passing.others(7, from_ns, 70).collect::<Vec<_>>();
         assert_eq!(others(&passing, 8), [(8, 10), (40, 60), (60, 70)]);
         for _ in 0..MAX_HAD - 1 {
-            passing.had(3, 100, 110);
+            passing.had(Had { from_ns: 100, until_ns: 110, request: 3, read_ns: 1 });
         }
         assert_eq!(others(&passing, 8), [(60, 70)]);
+    }
+
+    #[test]
+    fn of_those_read_in_one_iteration_each_runs_after_those_before_it_and_before_those_after_it() {
+        const OWN: (u64, u64) = (7, 50);
+        for (what, others, expected) in [
+            ("nobody", &[][..], (100, 200)),
+            ("one read before", &[(1, 40, 110, 130)], (130, 200)),
+            ("one read after", &[(2, 60, 150, 170)], (100, 150)),
+            ("both", &[(1, 40, 110, 130), (2, 60, 150, 170)], (130, 150)),
+            ("one read in this iteration", &[(2, 140, 140, 170)], (100, 140)),
+            ("one that may have been resumed by anything", &[(3, 5, 110, 130)], (100, 200)),
+            ("in another iteration", &[(1, 40, 210, 230), (2, 60, 80, 90)], (100, 200)),
+            ("itself", &[(7, 60, 150, 170)], (100, 200)),
+            ("the loop looks", &[(u64::MAX, 0, 200, 210)], (100, 200)),
+        ] {
+            let mut passing = Passing::default();
+            for (request, read_ns, from_ns, until_ns) in others {
+                let (request, read_ns, from_ns, until_ns) = (*request, *read_ns, *from_ns, *until_ns);
+                passing.had(Had { from_ns, until_ns, request, read_ns });
+            }
+            assert_eq!(passing.in_turn(OWN, 20, (100, 200)), expected, "{what}");
+        }
     }
 }
