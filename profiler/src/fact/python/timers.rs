@@ -25,8 +25,8 @@ use crate::fact::Proc;
 /// Reads of one search, and how long it may take: a server may have hundreds of threads and no loop.
 const MAX_READS: u32 = 4000;
 const MAX_SEARCH: Duration = Duration::from_millis(20);
-/// The function in which a loop stands, and its class.
-const FUNCTION: &str = "_run_once";
+/// The function in which a loop stands, with its class from 3.11 on, and that class.
+const FUNCTIONS: [&str; 2] = ["BaseEventLoop._run_once", "_run_once"];
 const CLASS: &str = "BaseEventLoop";
 /// Which attribute the timers are, counted from 0.
 const PLACE: u64 = 4;
@@ -62,7 +62,7 @@ fn search(memory: &dyn Memory, seen: &InterpreterSeen) -> Option<TimersWay> {
     }
     let (way, layout) = layouts(seen)?;
     let way = StackWay::of(seen, way)?;
-    let run_once = |frame: &FrameAt| is_named(memory, frame.code, layout, FUNCTION);
+    let run_once = |frame: &FrameAt| is_named(memory, frame.code, layout, &FUNCTIONS);
     way.stacks(memory).into_iter().find_map(|(thread_mark, stack)| {
         let frame = stack.frames.iter().rev().copied().find(run_once)?;
         let event_loop = way.first_argument(memory, frame)?;

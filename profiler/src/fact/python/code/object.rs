@@ -93,19 +93,18 @@ fn content(memory: &dyn Memory, object: u64, at: u64) -> u64 {
     content_of(length, &zerocopy::transmute!(last))
 }
 
-/// Whether the code object at `address` is of a function of this name, which is short and ASCII.
+/// Whether the code object at `address` is of a function of one of these names, which are short and ASCII.
 pub(in crate::fact::python) fn is_named(
     memory: &dyn Memory,
     address: u64,
     layout: CodeLayout,
-    name: &str,
+    names: &[&str],
 ) -> bool {
     let found = || {
         let function = memory.word(address.checked_add(layout.function)?).ok()?;
         let length = memory.word(function.checked_add(16)?).ok()?;
-        if usize::try_from(length).ok()? != name.len() {
-            return None;
-        }
+        let length = usize::try_from(length).ok()?;
+        let name = names.iter().find(|name| name.len() == length)?;
         let mut letters = vec![0; name.len()];
         memory.read(function.checked_add(layout.characters)?, &mut letters).ok()?;
         Some(letters == name.as_bytes())
