@@ -225,6 +225,16 @@ impl EventLoop {
         ends
     }
 
+    /// The iteration in which a request ran first, unseen: begin and end. Until it began, the request waited
+    /// for the loop.
+    pub(in crate::machine) fn first_run(&self, came: Came) -> Option<(u64, u64)> {
+        let holds = Rule::PassedAlong.holds() && self.may_pass_on();
+        let within = if holds { self.passing.first_run(came, &self.looks)? } else { return None };
+        let since_ns = self.looks.iteration_start_at(came.read_ns);
+        let in_turn = || self.passing.in_turn((came.request, came.read_ns), since_ns, within);
+        Some(if self.is_asyncio() { in_turn() } else { within })
+    }
+
     /// What is known of a request that resumes in the present iteration, where all of that run before any is
     /// seen to write: the ends of the stretches until `until_ns`, with their phases, in order. While another
     /// one surely had the loop it waited, and else it may have run.

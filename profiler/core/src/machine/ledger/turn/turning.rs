@@ -327,6 +327,10 @@ fn explain_by_looks(
         event_loop.pass(active, known_until_ns, Phase::LoopWait);
     } else if is_free {
         pass_unseen(active, event_loop, known_until_ns);
+        if let Some((from_ns, until_ns)) = came.and_then(|came| event_loop.first_run(came)) {
+            event_loop.pass(active, from_ns.min(known_until_ns), Phase::LoopWait);
+            active.pass(until_ns.min(known_until_ns), Phase::Unexplained);
+        }
     }
     for (until_ns, phase) in slept {
         event_loop.pass(active, until_ns.min(known_until_ns), phase);

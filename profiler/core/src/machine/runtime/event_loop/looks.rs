@@ -186,6 +186,16 @@ impl Looks {
         Some((next.start_ns, next.end_ns))
     }
 
+    /// So many iterations after that of this moment: begin and end. `None`: that is not over, the loop slept
+    /// before it, or it is not remembered.
+    pub(super) fn iteration_without_sleep(&self, at_ns: u64, iterations: usize) -> Option<(u64, u64)> {
+        let first = self.iterations.partition_point(|iteration| iteration.start_ns <= at_ns);
+        let last = first.checked_add(iterations)?.checked_sub(1).filter(|_| first > 0)?;
+        let found = self.iterations.get(last)?;
+        let has_slept = self.iterations.range(first..=last).any(|iteration| iteration.has_slept);
+        (!has_slept).then_some((found.start_ns, found.end_ns))
+    }
+
     /// The second iteration after the look that began at this moment: its begin, and its end if it is over.
     /// `None`: it has not begun, or that is not remembered.
     pub(super) fn second_iteration_after(&self, look_ns: u64) -> Option<(u64, Option<u64>)> {

@@ -101,6 +101,14 @@ impl Passing {
         of_others.map(within).filter(|(start_ns, end_ns)| start_ns < end_ns)
     }
 
+    /// The iteration in which a request runs first, by the number that others took that were alone: its begin
+    /// and its end. `None`: that number is not known, the iteration is not over, or the loop slept before it.
+    pub(super) fn first_run(&self, came: Came, looks: &Looks) -> Option<(u64, u64)> {
+        let seen = self.alone.get(came.after as usize)?;
+        let iterations = seen.iter().position(|seen| *seen >= MIN_ALONE)?;
+        looks.iteration_without_sleep(came.read_ns, iterations)
+    }
+
     /// A request does something for the first time since it was read. Since when and until when it was surely
     /// passed on, unseen; `None`: it may have waited, or nothing lies between.
     pub(super) fn passed(&mut self, came: Came, looks: &Looks) -> Option<(u64, u64)> {
