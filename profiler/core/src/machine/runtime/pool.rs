@@ -53,6 +53,8 @@ pub struct Pool {
     pub loop_tid: Tid,
     /// Other threads answer what the loop has read.
     pub answers_elsewhere: bool,
+    /// Another loop of the process wakes this one: it works for the requests that this one reads.
+    pub has_other_loop: bool,
     pub(super) jobs: VecDeque<Job>,
     /// Which thread works for which request.
     pub(super) working: Vec<(Tid, RequestKey)>,
@@ -80,6 +82,7 @@ impl Pool {
         Self {
             loop_tid,
             answers_elsewhere: false,
+            has_other_loop: false,
             jobs: VecDeque::new(),
             working: Vec::new(),
             addresses: VecDeque::new(),

@@ -125,6 +125,8 @@ pub struct Pooled {
     pub woken_by_order: bool,
     /// When its last wait for a job ended.
     pub begun_ns: u64,
+    /// It has waited for jobs otherwise than by looking what is ready, as loops do.
+    pub waits_otherwise: bool,
     /// The request that it works for.
     pub works_for: Option<RequestKey>,
     /// What it has reported of its job.

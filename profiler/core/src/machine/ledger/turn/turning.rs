@@ -75,6 +75,9 @@ pub(in crate::machine) fn turn_to(
         event_loop.left.turns_to(key, slice.enter_ns);
     }
     wait_behind(context, key, turning.own_start_ns);
+    if by.is_running() {
+        wait_for_turn(context, thread, key, turning.own_start_ns);
+    }
     let back = handed_back(context, thread, slice, key, by);
     explain(context, thread, slice, key, &turning, &back);
     if is_its_own && let Some(event_loop) = thread.event_loop.as_deref_mut() {
@@ -155,6 +158,23 @@ fn wait_behind(context: &mut LedgerContext<'_>, (number, _): RequestKey, until_n
     }
 }
 
+/// Once it was read, it waited for the loop until the iteration in which it ran first, unseen.
+fn wait_for_turn(
+    context: &mut LedgerContext<'_>,
+    thread: &Thread,
+    (number, _): RequestKey,
+    until_ns: u64,
+) {
+    let Some(event_loop) = thread.as_loop() else { return };
+    let Some(connection) = context.wire.connections.get_mut(number) else { return };
+    let last_read_ns = (connection.requests.len() == 1).then_some(connection.last_read_ns);
+    let Some(active) = connection.requests.front_mut() else { return };
+    let came = || event_loop.first_run(came(active, last_read_ns?)?);
+    if let Some((from_ns, _)) = event_loop.unseen_iteration(active).or_else(came) {
+        event_loop.pass(active, from_ns.min(until_ns), Phase::LoopWait);
+    }
+}
+
 /// Threads of the pool may have worked for it meanwhile. If they did, it then waited for the loop.
 fn handed_back(
     context: &mut LedgerContext<'_>,
@@ -165,7 +185,8 @@ fn handed_back(
 ) -> Back {
     let threads = thread.serving_loop().map(|event_loop| event_loop.kind().threads);
     let recent_ns = thread.serving_loop().map(|event_loop| event_loop.looks.recent_ns()).unwrap_or_default();
-    let may_be_told = by.is_running() && !goes_straight_on(context.view(), thread, key, by);
+    let is_beside = handoff::has_other_loop(context.view(), slice.tgid);
+    let may_be_told = by.is_running() && !is_beside && !goes_straight_on(context.view(), thread, key, by);
     let task = context.runtime.tasks.of(slice.tid);
     let (mut collected, mut at_work) = (Collected::Nothing, None);
     if let Some(event_loop) = thread.as_loop().filter(|_| may_be_told) {
@@ -219,6 +240,7 @@ fn explain(
     let window_start_ns = context.window_start_ns;
     let task = context.runtime.tasks.of(slice.tid);
     let asked = has_asked(context.view(), thread, key, task);
+    let is_beside = handoff::has_other_loop(context.view(), slice.tgid);
     let (Some(event_loop), Some(connection)) =
         (thread.event_loop.as_deref_mut(), context.wire.connections.get_mut(key.0))
     else {
@@ -262,7 +284,7 @@ fn explain(
         active.pass(handed_to.begin_ns.min(own_start_ns), Phase::PoolWait);
         owed = owe(active, key, back.owed_by, event_loop.told_between(own_start_ns));
         event_loop.pass(active, own_start_ns, Phase::LoopWait);
-    } else if is_new {
+    } else if is_new || is_beside && turning.by.is_running() {
         // What it did since the one before it was answered, no call shows.
         active.pass(own_start_ns, Phase::Unexplained);
     } else {

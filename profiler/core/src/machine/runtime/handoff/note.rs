@@ -3,7 +3,7 @@
 //! In: writes to the descriptor by which the loop is woken. Out: the job that the thread has done until then,
 //! for the request that resumes with it.
 
-use super::reply;
+use super::{reply, runs_another_loop};
 use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
 use crate::machine::runtime::handed::MAX_JOBS;
@@ -17,6 +17,11 @@ use crate::machine::wire::request::RequestKey;
 pub(in crate::machine) fn note(state: &mut RuntimeContext<'_>, thread: &mut Thread, slice: &Slice) {
     let Call::Write { fd } = slice.call else { return };
     if slice.result <= 0 || state.world.descriptors.class(slice.tgid, fd) != Some(DescriptorClass::Wakeup) {
+        return;
+    }
+    let pool = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid);
+    if let Some(pool) = pool.filter(|_| runs_another_loop(thread)) {
+        pool.has_other_loop = true;
         return;
     }
     // The thread had a job.
