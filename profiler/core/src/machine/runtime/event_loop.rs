@@ -137,9 +137,18 @@ impl EventLoop {
     }
 
     /// The loop takes what threads told it once an iteration, before it runs anything (asyncio: `_ready` in
-    /// `_run_once`). What they tell it after this moment it does not know yet. `None`: it may take it later.
+    /// `_run_once`; uvloop: in `_on_idle`, once it has read). What they tell it after this moment it does not
+    /// know yet. `None`: it may take it later.
     pub(in crate::machine) fn knows_until_ns(&self) -> Option<u64> {
-        (self.is_asyncio() && !self.kind().reads_first).then(|| self.looks.taken_ns())
+        self.is_asyncio().then(|| self.looks.taken_ns())
+    }
+
+    /// The loop handles what it found ready, by this call. Where it reads all of that before it runs
+    /// anything, it takes what threads told it after that.
+    pub(in crate::machine) fn handles(&mut self, slice: &Slice) {
+        if self.kind().reads_first {
+            self.looks.takes_after(slice);
+        }
     }
 
     /// The loop reads what another thread, or a callback of its own, wrote to wake it.

@@ -112,6 +112,9 @@ fn turning(
     let is_first = event_loop.is_fresh();
     let free_from_ns = event_loop.touched.until_ns.min(slice.enter_ns);
     event_loop.touched.until_ns = slice.enter_ns;
+    if !by.is_running() {
+        event_loop.handles(slice);
+    }
     match by {
         By::Readiness { back_end: true, .. } => event_loop.has_answer(slice.enter_ns),
         By::Readiness { .. } => event_loop.has_heard(Some((key.1, read_ns))),

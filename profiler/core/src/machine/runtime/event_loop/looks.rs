@@ -103,6 +103,11 @@ impl Looks {
         }
     }
 
+    /// The loop takes what threads told it after this call.
+    pub(in crate::machine) const fn takes_after(&mut self, slice: &Slice) {
+        self.taken = (slice.exit_ns, slice.sequence);
+    }
+
     /// What threads tell the loop after this moment, it does not know yet.
     pub(in crate::machine) const fn taken_ns(&self) -> u64 {
         self.taken.0
