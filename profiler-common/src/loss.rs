@@ -85,13 +85,11 @@ pub const EMITTED_CONNECTION: u32 = 3;
 pub const EMITTED_WAKE: u32 = 4;
 /// See [`EMITTED_SLICE`].
 pub const EMITTED_FRAMES: u32 = 5;
-/// See [`EMITTED_SLICE`].
+/// See [`EMITTED_SLICE`]; timers of tasks too.
 pub const EMITTED_TASK: u32 = 6;
 /// See [`EMITTED_SLICE`].
 pub const EMITTED_SLEEP: u32 = 7;
 /// See [`EMITTED_SLICE`].
 pub const EMITTED_TAKEN: u32 = 8;
-/// See [`EMITTED_SLICE`].
-pub const EMITTED_TIMER: u32 = 9;
 /// Number of these slots.
-pub const EMITTED_KINDS: u32 = 10;
+pub const EMITTED_KINDS: u32 = 9;

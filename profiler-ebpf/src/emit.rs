@@ -502,7 +502,7 @@ pub fn timer(account: *mut ThreadAccount, task: u64, due_ns: u64) {
         (*room.at.cast::<TimerRecord>()).task = task;
         (*room.at.cast::<TimerRecord>()).due_ns = due_ns;
     }
-    room.commit(LENGTH, loss::EMITTED_TIMER as usize);
+    room.commit(LENGTH, loss::EMITTED_TASK as usize);
 }
 
 /// Longest copy of a head, as a bit mask: the verifier understands masks best.

@@ -66,7 +66,7 @@ use waiting::WaitingTable;
 
 /// Names of the kinds of `profiler_common::loss::EMITTED_*`, in their order.
 const KIND_NAMES: [&str; EMITTED_KINDS as usize] =
-    ["slice", "head", "lifecycle", "connection", "wake", "frames", "task", "sleep", "taken", "timer"];
+    ["slice", "head", "lifecycle", "connection", "wake", "frames", "task", "sleep", "taken"];
 
 /// Pieces of evidence taken at once: all that its ring can hold.
 const MAX_EVIDENCE: usize = profiler_common::limits::MAX_EVIDENCE_RING_BYTES as usize

@@ -14,9 +14,10 @@ use profiler_common::record::slice::{
 };
 use profiler_common::record::taken::{MIGRATED, OURS, Stint, THROTTLED, TakenRecord};
 use profiler_common::record::task::TaskRecord;
+use profiler_common::record::timer::TimerRecord;
 use profiler_common::record::{
     KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_PLAINTEXT, KIND_SLICE,
-    KIND_TAKEN, KIND_TASK, KIND_WAITER_FRAMES, RecordHeader,
+    KIND_TAKEN, KIND_TASK, KIND_TIMER, KIND_WAITER_FRAMES, RecordHeader,
 };
 use profiler_common::system_call as number;
 use proptest::prelude::*;
@@ -25,7 +26,7 @@ use zerocopy::IntoBytes;
 use super::call::{Outcome, call};
 use super::{Malformed, decode, slice, slice_in_place};
 use crate::event::{
-    Body, Call, Change, CpuStint, CpuTaken, Event, Evidence, LockSeen, Plaintext, Slice, TaskSeen,
+    Body, Call, Change, CpuStint, CpuTaken, Event, Evidence, LockSeen, Plaintext, Slice, TaskSeen, TimerSeen,
 };
 use crate::fact::{Account, DescriptorClass};
 
@@ -536,6 +537,17 @@ fn task_of_a_thread_is_told_by_its_record() {
     assert_eq!(decode(record.as_bytes()), Ok(Event { time_ns: 5, body: Body::Task(seen) }));
     let cut = record.as_bytes().get(..31).expect("longer");
     assert_eq!(decode(cut), Err(Malformed::TooShort { kind: KIND_TASK, have_bytes: 31, need_bytes: 32 }));
+}
+
+#[test]
+fn timer_of_a_task_is_told_by_its_record() {
+    let length_bytes = u16::try_from(size_of::<TimerRecord>()).expect("short");
+    let header = RecordHeader { kind: KIND_TIMER, length_bytes, time_ns: 5, tgid: 1, tid: 2, cpu: 0 };
+    let record = TimerRecord { header, task: 0x7f00_1234_5000, due_ns: 3 };
+    let seen = TimerSeen { tgid: 1, tid: 2, task: 0x7f00_1234_5000, due_ns: 3 };
+    assert_eq!(decode(record.as_bytes()), Ok(Event { time_ns: 5, body: Body::Timer(seen) }));
+    let cut = record.as_bytes().get(..39).expect("longer");
+    assert_eq!(decode(cut), Err(Malformed::TooShort { kind: KIND_TIMER, have_bytes: 39, need_bytes: 40 }));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::fact::DescriptorClass;
 use crate::loop_kind::LoopTasks;
 use crate::machine::ledger::context::LedgerContext;
 use crate::machine::runtime::candidates::{left_by, may_run, others_may_run, running};
-use crate::machine::runtime::event_loop::EventLoop;
+use crate::machine::runtime::event_loop::{EventLoop, Had};
 use crate::machine::runtime::handoff;
 use crate::machine::runtime::state::RuntimeView;
 use crate::machine::runtime::task;
@@ -138,7 +138,9 @@ pub(in crate::machine) fn attribute(
         event_loop
             .share(active.request.id, phases, || (&active.request.http.method, &active.request.http.path));
         let read_ns = active.request.times.service_start_ns.unwrap_or(0);
-        event_loop.had((active.request.id, read_ns), *from_ns, from_ns.saturating_add(phases.total_ns()));
+        let (from_ns, until_ns) = (*from_ns, from_ns.saturating_add(phases.total_ns()));
+        let acted_ns = slice.enter_ns.max(from_ns);
+        event_loop.had(Had { from_ns, until_ns, acted_ns, request: active.request.id, read_ns });
     }
 }
 

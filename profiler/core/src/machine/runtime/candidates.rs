@@ -3,7 +3,7 @@
 //! In: what a loop has left, and what that waits for. Out: who may be running.
 
 use crate::event::Tid;
-use crate::machine::runtime::event_loop::EventLoop;
+use crate::machine::runtime::event_loop::{EventLoop, Had};
 use crate::machine::runtime::handoff;
 use crate::machine::runtime::state::RuntimeView;
 use crate::machine::runtime::thread::Thread;
@@ -72,7 +72,8 @@ pub(in crate::machine) fn left(
     event_loop.share(key.1, phases, || (&active.request.http.method, &active.request.http.path));
     let left_ns = left_ns(active);
     let read_ns = active.request.times.service_start_ns.unwrap_or(0);
-    event_loop.had((key.1, read_ns), left_ns.saturating_sub(phases.total_ns()), left_ns);
+    let from_ns = left_ns.saturating_sub(phases.total_ns());
+    event_loop.had(Had { from_ns, until_ns: left_ns, acted_ns: from_ns, request: key.1, read_ns });
     if active.wants != Wants::Unknown || active.response.may_have_ended {
         return true;
     }

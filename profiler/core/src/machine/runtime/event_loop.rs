@@ -30,8 +30,8 @@ use held::LoopHeld;
 pub(in crate::machine) use in_turn::InTurn;
 pub(in crate::machine) use left::Left;
 pub use looks::Looks;
-use passing::{Had, Passing};
-pub(in crate::machine) use passing::{After, Came};
+use passing::Passing;
+pub(in crate::machine) use passing::{After, Came, Had};
 pub(in crate::machine) use recognition::Recognition;
 use resume::{Clues, Resumed};
 use timers::Timers;
@@ -113,7 +113,8 @@ impl EventLoop {
         self.in_turn.next_iteration(slept);
         self.clues.next_iteration(slice, &self.looks);
         self.touched.until_ns = slice.exit_ns;
-        self.had((NOBODY, 0), slice.enter_ns, slice.exit_ns);
+        let (from_ns, until_ns) = (slice.enter_ns, slice.exit_ns);
+        self.had(Had { from_ns, until_ns, acted_ns: from_ns, request: NOBODY, read_ns: 0 });
         self.held.waited(slice.enter_ns, slice.exit_ns, window_start_ns);
     }
 
@@ -211,10 +212,10 @@ impl EventLoop {
         self.kind().resumes == Resumes::Untold
     }
 
-    /// A request, read at `read_ns`, surely had the loop in this stretch.
-    pub(in crate::machine) fn had(&mut self, (request, read_ns): (u64, u64), from_ns: u64, until_ns: u64) {
+    /// A request surely had the loop in this stretch.
+    pub(in crate::machine) fn had(&mut self, had: Had) {
         if self.may_pass_on() || self.defers() {
-            self.passing.had(Had { from_ns, until_ns, request, read_ns });
+            self.passing.had(had);
         }
     }
 

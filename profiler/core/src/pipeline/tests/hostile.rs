@@ -9,8 +9,10 @@ use profiler_common::record::lifecycle::LifecycleRecord;
 use profiler_common::record::plaintext::PlaintextRecord;
 use profiler_common::record::slice::{SliceRecord, Undecided};
 use profiler_common::record::task::TaskRecord;
+use profiler_common::record::timer::TimerRecord;
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_PLAINTEXT, KIND_SLICE, KIND_TASK, RecordHeader,
+    KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_PLAINTEXT, KIND_SLICE, KIND_TASK, KIND_TIMER,
+    RecordHeader,
 };
 use profiler_common::system_call::OBSERVED;
 use zerocopy::IntoBytes as _;
@@ -203,6 +205,13 @@ fn task() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+fn timer() -> impl Strategy<Value = Vec<u8>> {
+    (time(), who(), 0..5_u64, time()).prop_map(|(time_ns, who, task, due_ns)| {
+        let header = header(KIND_TIMER, size_of::<TimerRecord>(), time_ns, who);
+        TimerRecord { header, task, due_ns }.as_bytes().to_vec()
+    })
+}
+
 fn account() -> impl Strategy<Value = Account> {
     (length(), length(), length()).prop_map(|(cpu_ns, run_queue_ns, blocked_ns)| Account {
         cpu_ns,
@@ -389,6 +398,7 @@ fn item() -> impl Strategy<Value = Told> {
         3 => connection().prop_map(Item::Kernel),
         1 => lifecycle().prop_map(Item::Kernel),
         6 => task().prop_map(Item::Kernel),
+        3 => timer().prop_map(Item::Kernel),
         2 => fact(seen().boxed()),
         2 => fact(open_slice().boxed()),
         1 => fact(counted().boxed()),

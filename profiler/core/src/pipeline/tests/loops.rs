@@ -17,6 +17,7 @@ mod reactor;
 mod replies;
 mod streams;
 mod tasks;
+mod timers;
 mod trio;
 mod unattributed;
 mod uvloop;

@@ -351,10 +351,12 @@ fn explain_by_looks(
         }
         event_loop.pass(active, known_until_ns, Phase::LoopWait);
     } else if is_free {
-        pass_unseen(active, event_loop, known_until_ns);
+        // Who sleeps until a timer has run before.
+        let ran_until_ns = slept.first().map_or(known_until_ns, |(due_ns, _)| known_until_ns.min(*due_ns));
+        pass_unseen(active, event_loop, ran_until_ns);
         if let Some((from_ns, until_ns)) = came.and_then(|came| event_loop.first_run(came)) {
-            event_loop.pass(active, from_ns.min(known_until_ns), Phase::LoopWait);
-            active.pass(until_ns.min(known_until_ns), Phase::Unexplained);
+            event_loop.pass(active, from_ns.min(ran_until_ns), Phase::LoopWait);
+            active.pass(until_ns.min(ran_until_ns), Phase::Unexplained);
         }
     }
     for (until_ns, phase) in slept {

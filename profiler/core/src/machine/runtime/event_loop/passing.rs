@@ -54,12 +54,14 @@ pub(in crate::machine) struct Passing {
 
 /// A stretch in which a request had the loop.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Had {
-    pub(super) from_ns: u64,
-    pub(super) until_ns: u64,
-    pub(super) request: u64,
-    /// When its head was read, or what resumed it after that; 0: that is not known.
-    pub(super) read_ns: u64,
+pub(in crate::machine) struct Had {
+    pub from_ns: u64,
+    pub until_ns: u64,
+    /// The first call that showed that it was this one: before it another may have run.
+    pub acted_ns: u64,
+    pub request: u64,
+    /// When its head was read; 0: that is not known.
+    pub read_ns: u64,
 }
 
 impl Passing {
@@ -81,7 +83,7 @@ impl Passing {
         let within = |had: &&Had| had.from_ns < end_ns && had.until_ns > start_ns;
         for had in self.had.iter().filter(within).filter(|had| had.request != request) {
             if had.read_ns > read_ns {
-                until_ns = until_ns.min(had.from_ns.max(start_ns));
+                until_ns = until_ns.min(had.acted_ns.max(start_ns));
             } else if had.read_ns >= since_ns {
                 from_ns = from_ns.max(had.until_ns.min(end_ns));
             }
@@ -175,12 +177,12 @@ mod tests {
     fn others_had_the_loop_when_they_did_and_the_last_of_that_is_remembered() {
         let mut passing = Passing::default();
         for (request, from_ns, until_ns) in [(1, 5, 10), (7, 20, 30), (2, 40, 60), (1, 60, 90)] {
-            passing.had(Had { from_ns, until_ns, request, read_ns: 1 });
+            passing.had(Had { from_ns, until_ns, acted_ns: from_ns, request, read_ns: 1 });
         }
         let others = |passing: &Passing, from_ns| passing.others(7, from_ns, 70).collect::<Vec<_>>();
         assert_eq!(others(&passing, 8), [(8, 10), (40, 60), (60, 70)]);
         for _ in 0..MAX_HAD - 1 {
-            passing.had(Had { from_ns: 100, until_ns: 110, request: 3, read_ns: 1 });
+            passing.had(Had { from_ns: 100, until_ns: 110, acted_ns: 100, request: 3, read_ns: 1 });
         }
         assert_eq!(others(&passing, 8), [(60, 70)]);
     }
@@ -191,9 +193,9 @@ mod tests {
         for (what, others, expected) in [
             ("nobody", &[][..], (100, 200)),
             ("one read before", &[(1, 40, 110, 130)], (130, 200)),
-            ("one read after", &[(2, 60, 150, 170)], (100, 150)),
-            ("both", &[(1, 40, 110, 130), (2, 60, 150, 170)], (130, 150)),
-            ("one read in this iteration", &[(2, 140, 140, 170)], (100, 140)),
+            ("one read after", &[(2, 60, 150, 170)], (100, 165)),
+            ("both", &[(1, 40, 110, 130), (2, 60, 150, 170)], (130, 165)),
+            ("one read in this iteration", &[(2, 140, 140, 145)], (100, 140)),
             ("one that may have been resumed by anything", &[(3, 5, 110, 130)], (100, 200)),
             ("in another iteration", &[(1, 40, 210, 230), (2, 60, 80, 90)], (100, 200)),
             ("itself", &[(7, 60, 150, 170)], (100, 200)),
@@ -202,7 +204,7 @@ mod tests {
             let mut passing = Passing::default();
             for (request, read_ns, from_ns, until_ns) in others {
                 let (request, read_ns, from_ns, until_ns) = (*request, *read_ns, *from_ns, *until_ns);
-                passing.had(Had { from_ns, until_ns, request, read_ns });
+                passing.had(Had { from_ns, until_ns, acted_ns: until_ns - 5, request, read_ns });
             }
             assert_eq!(passing.in_turn(OWN, 20, (100, 200)), expected, "{what}");
         }
