@@ -1,9 +1,10 @@
-//! Which task a loop's thread works for, on every interpreter that is found: the places in a thread's state
-//! are each version's own.
+//! Which task a loop's thread works for, and until when tasks sleep, on every interpreter that is found: the
+//! places in a thread's state and in a loop are each version's own.
 //!
 //! In: interpreters. Out: verdicts.
 
 use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::late_timers;
 use wsgi_trace_test_support::require_bpf;
 use wsgi_trace_test_support::task_names::{Told, Work, compare};
 
@@ -33,6 +34,27 @@ fn every_call_is_its_tasks_on_every_interpreter() -> anyhow::Result<()> {
                     wrong.push((interpreter.name.clone(), kind, threads, told));
                 }
             }
+        }
+    }
+    anyhow::ensure!(wrong.is_empty(), "{wrong:?}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "make gil-matrix: needs the interpreters"]
+fn timers_are_those_of_the_tasks_that_slept_on_every_interpreter() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let mut wrong = Vec::new();
+    for interpreter in interpreters::found().into_iter().filter(Interpreter::has_ctypes) {
+        if ["3.14", "3.15"].iter().any(|newer| interpreter.is(newer)) {
+            eprintln!("  {}: left out, as its timers are not read", interpreter.name);
+            continue;
+        }
+        let told = late_timers::compare(interpreter.command());
+        eprintln!("  {}: {told:?}", interpreter.name);
+        if !told.as_ref().is_ok_and(|told| told.wrong == 0 && told.missed * 10 <= told.late && told.late > 10) {
+            wrong.push((interpreter.name.clone(), told));
         }
     }
     anyhow::ensure!(wrong.is_empty(), "{wrong:?}");

@@ -10,10 +10,11 @@ use profiler_common::record::lifecycle::LifecycleRecord;
 use profiler_common::record::slice::{SliceRecord, Undecided};
 use profiler_common::record::taken::TakenRecord;
 use profiler_common::record::task::TaskRecord;
+use profiler_common::record::timer::TimerRecord;
 use profiler_common::record::wake::WakeRecord;
 use profiler_common::record::{
     KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, KIND_TAKEN,
-    KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
+    KIND_TASK, KIND_TIMER, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
 };
 use wsgi_trace::attach::{Settings, attach};
 use wsgi_trace::hook::table::{AttachPoint, PROGRAMS};
@@ -41,6 +42,8 @@ pub struct Records {
     pub waiter_frames: Vec<FramesRecord>,
     /// Which tasks threads of loops worked for.
     pub tasks: Vec<TaskRecord>,
+    /// Timers that came due while a loop was busy.
+    pub timers: Vec<TimerRecord>,
     /// Why connections and processes ended.
     pub evidence: Vec<EvidenceRecord>,
 }
@@ -121,6 +124,7 @@ impl Records {
             KIND_FRAMES => self.frames.push(FramesRecord::read_from_bytes(bytes).ok()?),
             KIND_WAITER_FRAMES => self.waiter_frames.push(FramesRecord::read_from_bytes(bytes).ok()?),
             KIND_TASK => self.tasks.push(TaskRecord::read_from_bytes(bytes).ok()?),
+            KIND_TIMER => self.timers.push(TimerRecord::read_from_bytes(bytes).ok()?),
             KIND_EVIDENCE => self.evidence.push(EvidenceRecord::read_from_bytes(bytes).ok()?),
             KIND_HEAD => {
                 let (head, rest) = HeadRecord::read_from_prefix(bytes).ok()?;

@@ -24,6 +24,7 @@ pub mod hostile;
 pub mod intervals;
 pub mod isolated;
 pub mod kernel_trace;
+pub mod late_timers;
 pub mod lasting;
 pub mod load;
 pub mod named;

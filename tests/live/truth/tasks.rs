@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 use wsgi_trace_test_support::gate::shared;
 use wsgi_trace_test_support::gunicorn::Version;
+use wsgi_trace_test_support::late_timers;
 use wsgi_trace_test_support::load::Load;
 use wsgi_trace_test_support::require_bpf;
 use wsgi_trace_test_support::server::gevent::GunicornGevent;
@@ -38,6 +39,17 @@ fn every_call_of_a_coroutine_is_attributed_to_its_task() -> anyhow::Result<()> {
 #[test]
 fn every_call_of_a_greenlet_is_attributed_to_it_however_deep_it_is() -> anyhow::Result<()> {
     every_call_is_its_tasks(|| Command::new(Place::servers_program("python")), "gevent")
+}
+
+/// A timer that was told without the loop having been busy is one that came due within microseconds.
+#[test]
+fn timers_that_came_due_while_the_loop_was_busy_are_those_of_the_tasks_that_slept() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _others = shared()?;
+    let told = late_timers::compare(Command::new("python3"))?;
+    eprintln!("  {told:?}");
+    ensure!(told.wrong == 0 && told.missed * 10 <= told.late && told.late > 10, "{told:?}");
+    Ok(())
 }
 
 /// Both load asyncio and greenlets: which of them the loop runs shows as it waits.
