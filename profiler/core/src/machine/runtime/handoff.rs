@@ -207,19 +207,15 @@ pub(in crate::machine) fn has_other_loop(state: RuntimeView<'_>, tgid: Tid) -> b
     state.runtime.pools.get(tgid).is_some_and(|pool| pool.has_other_loop)
 }
 
-/// Whether a thread has only ever looked what is ready: it is a loop beside the one that reads requests. How
-/// those two hand requests to one another is not known.
-const fn runs_another_loop(thread: &Thread) -> bool {
-    thread.event_loop.is_some() && !thread.pooled.waits_otherwise && !thread.pooled.is_pooled
-}
-
 /// A thread of the pool begins again: it was woken in this wait.
 pub(in crate::machine) fn begin(state: &mut RuntimeContext<'_>, thread: &mut Thread, slice: &Slice) {
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
         return;
     };
     thread.pooled.waits_otherwise |= !matches!(slice.call, Call::EpollWait { .. });
-    if runs_another_loop(thread) {
+    let is_by_loop = slice.woken.by_tid == pool.loop_tid;
+    thread.pooled.is_other_loop |= is_by_loop && !thread.pooled.waits_otherwise;
+    if thread.pooled.is_other_loop {
         return;
     }
     thread.pooled.begun_ns = slice.exit_ns;

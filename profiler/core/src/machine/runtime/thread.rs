@@ -127,6 +127,9 @@ pub struct Pooled {
     pub begun_ns: u64,
     /// It has waited for jobs otherwise than by looking what is ready, as loops do.
     pub waits_otherwise: bool,
+    /// The loop that reads requests has woken it as it looked: it is a loop beside that one. How the two hand
+    /// requests to one another is not known.
+    pub is_other_loop: bool,
     /// The request that it works for.
     pub works_for: Option<RequestKey>,
     /// What it has reported of its job.

@@ -11,6 +11,7 @@ mod front_end;
 mod gevent;
 mod handed;
 mod in_turn;
+mod other_loop;
 mod own_thread;
 mod passing;
 mod reactor;

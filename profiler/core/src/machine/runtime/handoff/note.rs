@@ -3,7 +3,7 @@
 //! In: writes to the descriptor by which the loop is woken. Out: the job that the thread has done until then,
 //! for the request that resumes with it.
 
-use super::{reply, runs_another_loop};
+use super::reply;
 use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
 use crate::machine::runtime::handed::MAX_JOBS;
@@ -20,7 +20,7 @@ pub(in crate::machine) fn note(state: &mut RuntimeContext<'_>, thread: &mut Thre
         return;
     }
     let pool = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid);
-    if let Some(pool) = pool.filter(|_| runs_another_loop(thread)) {
+    if let Some(pool) = pool.filter(|_| thread.pooled.is_other_loop) {
         pool.has_other_loop = true;
         return;
     }
