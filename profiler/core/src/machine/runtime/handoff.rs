@@ -48,6 +48,16 @@ const MAX_GIVEN: usize = 64;
 const LONGEST_JOB_NS: u64 = 1_000_000_000;
 
 impl Handed {
+    /// Until it ran first the initiator waited for the loop. It gave the thread its job after that, and before
+    /// the thread began with it at `begin_ns`.
+    fn wait_for_turn(&self, active: &mut Active, first_run_ns: Option<u64>, begin_ns: u64) {
+        let given_ns = if self.woken_ns > 0 { self.woken_ns } else { begin_ns };
+        let is_before = |first_run_ns: &u64| self.due_ns.is_none() && *first_run_ns <= given_ns;
+        if let Some(first_run_ns) = first_run_ns.filter(is_before) {
+            active.pass(first_run_ns, Phase::LoopWait);
+        }
+    }
+
     /// What the initiator waited for until a thread began with its job at `begin_ns`. Since the thread was
     /// woken, it waited for the thread. Before that, what it waited for is not known, unless this is its
     /// first job. Where tasks show whose jobs are (`do_tell`), an earlier job may not have been found. A loop

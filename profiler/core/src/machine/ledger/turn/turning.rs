@@ -75,9 +75,6 @@ pub(in crate::machine) fn turn_to(
         event_loop.left.turns_to(key, slice.enter_ns);
     }
     wait_behind(context, key, turning.own_start_ns);
-    if by.is_running() {
-        wait_for_turn(context, thread, key, turning.own_start_ns);
-    }
     let back = handed_back(context, thread, slice, key, by);
     explain(context, thread, slice, key, &turning, &back);
     if is_its_own && let Some(event_loop) = thread.event_loop.as_deref_mut() {
@@ -161,21 +158,14 @@ fn wait_behind(context: &mut LedgerContext<'_>, (number, _): RequestKey, until_n
     }
 }
 
-/// Once it was read, it waited for the loop until the iteration in which it ran first, unseen.
-fn wait_for_turn(
-    context: &mut LedgerContext<'_>,
-    thread: &Thread,
-    (number, _): RequestKey,
-    until_ns: u64,
-) {
-    let Some(event_loop) = thread.as_loop() else { return };
-    let Some(connection) = context.wire.connections.get_mut(number) else { return };
+/// When a request ran first since it was read, unseen, at the earliest.
+fn first_run_ns(view: RuntimeView<'_>, thread: &Thread, (number, _): RequestKey) -> Option<u64> {
+    let event_loop = thread.as_loop()?;
+    let connection = view.wire.connections.get(number)?;
+    let active = connection.requests.front()?;
     let last_read_ns = (connection.requests.len() == 1).then_some(connection.last_read_ns);
-    let Some(active) = connection.requests.front_mut() else { return };
-    let came = || event_loop.first_run(came(active, last_read_ns?)?);
-    if let Some((from_ns, _)) = event_loop.unseen_iteration(active).or_else(came) {
-        event_loop.pass(active, from_ns.min(until_ns), Phase::LoopWait);
-    }
+    let passed = || event_loop.first_run(came(active, last_read_ns?)?);
+    event_loop.unseen_iteration(active).or_else(passed).map(|(start_ns, _)| start_ns)
 }
 
 /// Threads of the pool may have worked for it meanwhile. If they did, it then waited for the loop.
@@ -191,6 +181,8 @@ fn handed_back(
     let is_beside = handoff::has_other_loop(context.view(), slice.tgid);
     let may_be_told = by.is_running() && !is_beside && !goes_straight_on(context.view(), thread, key, by);
     let task = context.runtime.tasks.of(slice.tid);
+    // A server without tasks may give a job as it reads.
+    let first_run_ns = task.and_then(|_| first_run_ns(context.view(), thread, key));
     let (mut collected, mut at_work) = (Collected::Nothing, None);
     if let Some(event_loop) = thread.as_loop().filter(|_| may_be_told) {
         let is_helped = threads == Some(LoopThreads::Help);
@@ -203,6 +195,7 @@ fn handed_back(
             knows_until_ns: event_loop.knows_until_ns().unwrap_or(u64::MAX),
             is_helped,
             task,
+            first_run_ns,
         };
         collected = handoff::collect(&mut context.runtime_context(), resume);
         at_work = handoff::at_work(context.view(), slice.tgid, key, task);
@@ -226,7 +219,8 @@ fn handed_back(
     let owed_by = surely_back.filter(|_| task.is_some() && handed.task == task);
     if let (Some(handed_to), Some(event_loop)) = (surely_back, thread.as_loop()) {
         let state = &mut context.runtime_context();
-        handoff::take_back(state, slice.tgid, key, handed_to, &event_loop.looks);
+        let found = (handed_to, first_run_ns);
+        handoff::take_back(state, slice.tgid, key, found, &event_loop.looks);
     }
     Back { collected, handed_back, handed, owed_by, recent_ns }
 }

@@ -44,11 +44,13 @@ pub(in crate::machine) struct Resume<'a> {
     /// The Python task in which it resumes. What that task handed over is its own. Of several jobs, those of
     /// another task are not.
     pub(in crate::machine) task: Option<u64>,
+    /// When the request ran first since it was read, at the earliest, where that is known.
+    pub(in crate::machine) first_run_ns: Option<u64>,
 }
 
 /// The loop resumes a request: jobs that were done for it become part of it.
 pub(in crate::machine) fn collect(state: &mut RuntimeContext<'_>, resume: Resume<'_>) -> Collected {
-    let Resume { looks, tgid, key, at_ns, recent_ns, knows_until_ns, is_helped, task } = resume;
+    let Resume { looks, tgid, key, at_ns, recent_ns, knows_until_ns, is_helped, task, first_run_ns } = resume;
     let Some(pool) = state.runtime.pools.get_mut(tgid) else { return Collected::Nothing };
     pool.own.resumed(key, at_ns);
     pool.givers.resumed(task, recent_ns);
@@ -110,7 +112,9 @@ pub(in crate::machine) fn collect(state: &mut RuntimeContext<'_>, resume: Resume
                 active.pass(job.begin_ns, Phase::LoopWait);
             }
             None => {
-                job.handed.pass_before(active, job.begin_ns, pool.givers.resume_themselves(), looks);
+                let do_tell = pool.givers.resume_themselves();
+                job.handed.wait_for_turn(active, first_run_ns, job.begin_ns);
+                job.handed.pass_before(active, job.begin_ns, do_tell, looks);
             }
         }
         active.pooled = true;

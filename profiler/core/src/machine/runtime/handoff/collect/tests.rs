@@ -42,6 +42,7 @@ impl Stages {
             knows_until_ns,
             is_helped,
             task,
+            first_run_ns: None,
         };
         collect(&mut self.runtime_context(), resume)
     }
