@@ -53,7 +53,8 @@ fn timers_are_those_of_the_tasks_that_slept_on_every_interpreter() -> anyhow::Re
         }
         let told = late_timers::compare(interpreter.command());
         eprintln!("  {}: {told:?}", interpreter.name);
-        if !told.as_ref().is_ok_and(|told| told.wrong == 0 && told.missed * 10 <= told.late && told.late > 10) {
+        if !told.as_ref().is_ok_and(|told| told.wrong == 0 && told.missed * 10 <= told.late && told.late > 10)
+        {
             wrong.push((interpreter.name.clone(), told));
         }
     }

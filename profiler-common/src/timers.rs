@@ -1,7 +1,7 @@
 //! Timers of asyncio's own loop: where they are, and when one is due.
 //!
-//! In: nothing. Out: [`TimersWay`], [`due_ns`]. `BaseEventLoop` has its timers in a list that is a heap, each a
-//! `TimerHandle` (`asyncio/base_events.py`, `asyncio/events.py`, CPython 3.8 to 3.13).
+//! In: nothing. Out: [`TimersWay`], [`due_ns`]. `BaseEventLoop` has its timers in a list that is a heap, each
+//! a `TimerHandle` (`asyncio/base_events.py`, `asyncio/events.py`, CPython 3.8 to 3.13).
 
 /// Timers of the heap that are looked at, the first ones: three levels.
 pub const MAX_TIMERS: usize = 7;
@@ -23,8 +23,8 @@ pub struct TimersWay {
     pub when_at: u64,
 }
 
-/// Nanoseconds of a moment in seconds, given as the bits of a `double`. The kernel side has no floating point.
-/// 0: it is no moment since the machine began, or too far away.
+/// Nanoseconds of a moment in seconds, given as the bits of a `double`: the kernel side has no floating
+/// point. 0: it is no moment since the machine began, or too far away.
 #[inline(always)]
 pub const fn due_ns(bits: u64) -> u64 {
     const FRACTION_BITS: u64 = 52;

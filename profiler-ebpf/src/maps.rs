@@ -55,8 +55,8 @@ pub static INTERPRETERS: HashMap<u32, [u64; 6], 8192> = HashMap::new();
 #[btf_map]
 pub static TASKS_GENERATION: Array<u32, 1> = Array::new();
 
-/// Where the timers of a process's event loop are, by process. Given by user space alone: a fork's child has a
-/// loop of its own, if any.
+/// Where the timers of a process's event loop are, by process. Given by user space alone: a fork's child has
+/// a loop of its own, if any.
 #[btf_map]
 pub static TIMERS: HashMap<u32, TimersWay, 4096> = HashMap::new();
 

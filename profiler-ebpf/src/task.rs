@@ -19,6 +19,7 @@ use crate::lock;
 use crate::maps::TASKS_GENERATION;
 use crate::order;
 use crate::timers;
+use crate::user_memory::word;
 
 /// Distance of `last_holder` in a lock.
 const LAST_HOLDER: u64 = 8;
@@ -167,13 +168,4 @@ fn first_chunk(mut chunk: u64) -> Option<u64> {
         chunk = previous;
     }
     None
-}
-
-/// The 8 bytes at a user address, if they can be read.
-#[inline(always)]
-fn word(address: u64) -> Option<u64> {
-    let mut word = 0_u64;
-    // SAFETY: the destination holds 8 bytes.
-    let outcome = unsafe { bpf_probe_read_user((&raw mut word).cast(), 8, address as *const _) };
-    if outcome == 0 { Some(word) } else { None }
 }

@@ -12,6 +12,7 @@ use profiler_common::timers::{MAX_TIMERS, TimersWay, due_ns};
 use crate::account::Account;
 use crate::emit;
 use crate::maps::TIMERS;
+use crate::user_memory::word;
 
 /// Distances in a handle of its arguments, and in a tuple of the first element.
 const ARGUMENTS: u64 = 16;
@@ -81,13 +82,4 @@ fn sleeper(handle: u64, way: &TimersWay) -> Option<u64> {
     let task = word(future.wrapping_add(CONTEXT))?;
     let is_of_loop = word(future.wrapping_add(LOOP))? == way.event_loop;
     (is_of_loop && task != 0).then_some(task)
-}
-
-/// The 8 bytes at a user address, if they can be read.
-#[inline(always)]
-fn word(address: u64) -> Option<u64> {
-    let mut word = 0_u64;
-    // SAFETY: the destination holds 8 bytes.
-    let outcome = unsafe { bpf_probe_read_user((&raw mut word).cast(), 8, address as *const _) };
-    if outcome == 0 { Some(word) } else { None }
 }

@@ -13,6 +13,15 @@ pub fn user_word(address: u64) -> u64 {
     word
 }
 
+/// The 8 bytes at a user address, if they can be read.
+#[inline(always)]
+pub fn word(address: u64) -> Option<u64> {
+    let mut word = 0_u64;
+    // SAFETY: the destination holds 8 bytes.
+    let outcome = unsafe { bpf_probe_read_user((&raw mut word).cast(), 8, address as *const _) };
+    if outcome == 0 { Some(word) } else { None }
+}
+
 /// The 8 bytes at a user address; 0 if `count` is 0 or they cannot be read.
 #[inline(always)]
 pub fn first_word(address: u64, count: u64) -> u64 {

@@ -89,7 +89,10 @@ fn assert_equal(window: &Window) -> anyhow::Result<()> {
     let invented: Vec<_> =
         ours.iter().filter(|(request, count)| after_end.get(request) != Some(count)).collect();
     let losses = traced.value("/losses")?;
-    assert!(missing.is_empty() && invented.is_empty(), "missing: {missing:?}\ninvented: {invented:?}\n{losses}");
+    assert!(
+        missing.is_empty() && invented.is_empty(),
+        "missing: {missing:?}\ninvented: {invented:?}\n{losses}"
+    );
     // What has no answer by our account has none by its client's.
     for request in &traced.requests {
         let id = request.id().with_context(|| format!("nobody asked for {request:?}"))?;

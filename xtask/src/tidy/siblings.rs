@@ -40,6 +40,7 @@ const CRATES: &[Crate<'static>] = &[
             "frames",
             "stack",
             "waits",
+            "timers",
             "task",
             "take",
             "programs",

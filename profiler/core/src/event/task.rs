@@ -19,8 +19,8 @@ pub struct TaskSeen {
     pub task: u64,
 }
 
-/// A timer that came due while an event loop was busy. The loop begins to look at `Event::time_ns`, and runs the
-/// timer after that.
+/// A timer that came due while an event loop was busy. The loop begins to look at `Event::time_ns`, and runs
+/// the timer after that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TimerSeen {
     /// Process.

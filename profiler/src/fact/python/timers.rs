@@ -36,12 +36,7 @@ const NAME: u64 = 24;
 
 /// Where the timers of this interpreter's process are; `None`: no thread of it runs asyncio's own loop, or
 /// that cannot be read. `known`: where they were.
-pub fn find(
-    proc: &Proc,
-    tgid: u32,
-    seen: &InterpreterSeen,
-    known: Option<TimersWay>,
-) -> Option<TimersWay> {
+pub fn find(proc: &Proc, tgid: u32, seen: &InterpreterSeen, known: Option<TimersWay>) -> Option<TimersWay> {
     if !matches!(seen.tasks, Some(TaskKind::Contexts | TaskKind::Either)) {
         return None;
     }

@@ -1,7 +1,7 @@
 //! The interpreter locks that the kernel side follows, and what it reads of interpreters.
 //!
-//! In: where the locks of a process are, and the timers of its loop. Out: the maps `INTERPRETERS`, `LOCKS` and
-//! `TIMERS` filled, and `TASKS_GENERATION`.
+//! In: where the locks of a process are, and the timers of its loop. Out: the maps `INTERPRETERS`, `LOCKS`
+//! and `TIMERS` filled, and `TASKS_GENERATION`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{Ordering, fence};
@@ -86,7 +86,15 @@ impl LockTable {
         timers: HashMap<MapData, u32, [u64; 5]>,
     ) -> Self {
         let generation = 0;
-        Self { interpreters, locks, tasks, timers, generation, ways: BTreeMap::new(), blocks: BTreeMap::new() }
+        Self {
+            interpreters,
+            locks,
+            tasks,
+            timers,
+            generation,
+            ways: BTreeMap::new(),
+            blocks: BTreeMap::new(),
+        }
     }
 
     /// Where the timers of a process's loop are from now on.

@@ -48,8 +48,8 @@ const MAX_GIVEN: usize = 64;
 const LONGEST_JOB_NS: u64 = 1_000_000_000;
 
 impl Handed {
-    /// Until it ran first the initiator waited for the loop. It gave the thread its job after that, and before
-    /// the thread began with it at `begin_ns`.
+    /// Until it ran first the initiator waited for the loop. It gave the thread its job after that, and
+    /// before the thread began with it at `begin_ns`.
     fn wait_for_turn(&self, active: &mut Active, first_run_ns: Option<u64>, begin_ns: u64) {
         let given_ns = if self.woken_ns > 0 { self.woken_ns } else { begin_ns };
         let is_before = |first_run_ns: &u64| self.due_ns.is_none() && *first_run_ns <= given_ns;

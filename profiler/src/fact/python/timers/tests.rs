@@ -18,7 +18,8 @@ fn attributes_are_found_where_each_version_has_them() {
     type Put<'a> = &'a [(u64, u64)];
     let split = [(DICTIONARY + 32, KEYS), (DICTIONARY + 40, VALUES)];
     let in_dictionary = |at: u64| [&[(at, DICTIONARY)][..], &split].concat();
-    let combined = [(DICTIONARY + 32, KEYS), (DICTIONARY + 40, 0), (KEYS + 8, word([5, 5, 1, 0, 0, 0, 0, 0]))];
+    let combined =
+        [(DICTIONARY + 32, KEYS), (DICTIONARY + 40, 0), (KEYS + 8, word([5, 5, 1, 0, 0, 0, 0, 0]))];
     let older = [(LOOP + 16, DICTIONARY), (DICTIONARY + 32, KEYS), (DICTIONARY + 40, 0), (KEYS + 8, 64)];
     let inline = word([30, 24, 1, 1, 0, 0, 0, 0]);
     let cases: &[(&str, u8, Put<'_>, (u64, u64))] = &[

@@ -1,10 +1,10 @@
 //! Timers that came due while the loop was busy, each with the task that slept until it.
 //!
-//! In: timers that the kernel side read in the loop's heap; a task that goes on. Out: since when it was ready,
-//! and in which iteration it resumed.
+//! In: timers that the kernel side read in the loop's heap; a task that goes on. Out: since when it was
+//! ready, and in which iteration it resumed.
 //!
-//! asyncio runs a timer in the iteration that begins with the look by which it was due. What it resumes goes on
-//! in the next (`BaseEventLoop._run_once` and `Future.set_result` in `asyncio`, CPython 3.8 to 3.13).
+//! asyncio runs a timer in the iteration that begins with the look by which it was due. What it resumes goes
+//! on in the next (`BaseEventLoop._run_once` and `Future.set_result` in `asyncio`, CPython 3.8 to 3.13).
 
 use std::collections::VecDeque;
 
@@ -80,7 +80,13 @@ mod tests {
         use Phase::{LoopWait, Sleep, Unexplained};
         for (what, timers, from_ns, count, expected) in [
             ("it resumes now", &[(TASK, 50, 90)][..], 5, 3, &[(50, Sleep), (u64::MAX, LoopWait)][..]),
-            ("it resumed before", &[(TASK, 50, 90)], 5, 4, &[(50, Sleep), (200, LoopWait), (290, Unexplained)]),
+            (
+                "it resumed before",
+                &[(TASK, 50, 90)],
+                5,
+                4,
+                &[(50, Sleep), (200, LoopWait), (290, Unexplained)],
+            ),
             ("it has done something since", &[(TASK, 50, 90)], 95, 3, &[]),
             ("another task", &[(8, 50, 90)], 5, 3, &[]),
             ("the loop has not run it yet", &[(TASK, 150, 190)], 5, 3, &[]),
@@ -89,13 +95,7 @@ mod tests {
                 &[(TASK, 50, 90), (TASK, 250, 290)],
                 5,
                 5,
-                &[
-                    (50, Sleep),
-                    (200, LoopWait),
-                    (290, Unexplained),
-                    (250, Unexplained),
-                    (u64::MAX, LoopWait),
-                ],
+                &[(50, Sleep), (200, LoopWait), (290, Unexplained), (250, Unexplained), (u64::MAX, LoopWait)],
             ),
         ] {
             let mut of_loop = Timers::default();

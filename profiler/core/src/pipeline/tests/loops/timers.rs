@@ -1,7 +1,7 @@
 //! asyncio's loop with timers that come due while it is busy.
 //!
-//! In: scripts of a loop's thread, of the tasks that it is at, and of its timers. Out: assertions. Times are in
-//! microseconds in the scripts.
+//! In: scripts of a loop's thread, of the tasks that it is at, and of its timers. Out: assertions. Times are
+//! in microseconds in the scripts.
 
 use super::tasks::{FIRST, SECOND, THIRD};
 use super::*;
@@ -17,7 +17,8 @@ impl Script {
 }
 
 /// ```text
-/// asyncio: 1 reads 9, look, look 2 000, 2 reads 10, look, python 20 000 (the timer of 1 comes due), 2 writes 10, look, look, 1 writes 9
+/// asyncio: read 9, look, look 2 000, read 10, look, python 20 000 (a timer comes due), 2 writes 10, look,
+///          look, 1 writes 9
 /// ```
 #[test]
 fn who_slept_until_a_timer_that_a_busy_loop_ran_late_waited_for_the_loop_from_then_on() {
