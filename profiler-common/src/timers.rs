@@ -40,7 +40,7 @@ pub const fn due_ns(bits: u64) -> u64 {
     let fraction = mantissa & ((1 << shift) - 1);
     // At most 34 bits of the fraction, so that the product has room.
     let (fraction, shift_left) = if shift > 34 { (fraction >> (shift - 34), 34) } else { (fraction, shift) };
-    (mantissa >> shift) * NS + (fraction * NS >> shift_left)
+    (mantissa >> shift) * NS + ((fraction * NS) >> shift_left)
 }
 
 #[cfg(test)]
