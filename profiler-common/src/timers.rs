@@ -21,6 +21,8 @@ pub struct TimersWay {
     pub thread_mark: u64,
     /// Distance of the moment in a `TimerHandle` (`_when`).
     pub when_at: u64,
+    /// Distance of the closure in a function.
+    pub closure_at: u64,
 }
 
 /// Nanoseconds of a moment in seconds, given as the bits of a `double`: the kernel side has no floating

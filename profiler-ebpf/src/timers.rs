@@ -17,8 +17,10 @@ use crate::user_memory::word;
 /// Distances in a handle of its arguments, and in a tuple of the first element.
 const ARGUMENTS: u64 = 16;
 const FIRST: u64 = 24;
-/// Distance of the value in a `float`.
+/// Distance of the value in a `float`, and of what is in a cell.
 const VALUE: u64 = 16;
+/// Distance of the function in a `functools.partial`.
+const BOUND: u64 = 16;
 /// Distances in a future (`FutureObj`, Modules/_asynciomodule.c) of its loop, and of the context in which the
 /// task runs that waits for it.
 const LOOP: u64 = 16;
@@ -74,11 +76,24 @@ fn timer(at: u64, way: &TimersWay) -> Option<(u64, u64)> {
     Some((handle, due_ns(word(when.wrapping_add(VALUE))?)))
 }
 
-/// The task that sleeps until a timer: its first argument is the future that the task waits for.
+/// The task that sleeps until a timer. The timer's first argument is the future that the task waits for, or a
+/// function that is bound to it (`functools.partial`, as tornado does), with the future in its closure.
 #[inline(always)]
 fn sleeper(handle: u64, way: &TimersWay) -> Option<u64> {
     let arguments = word(handle.wrapping_add(ARGUMENTS))?;
-    let future = word(arguments.wrapping_add(FIRST))?;
+    let argument = word(arguments.wrapping_add(FIRST))?;
+    if let Some(task) = waiter(argument, way) {
+        return Some(task);
+    }
+    let function = word(argument.wrapping_add(BOUND))?;
+    let closure = word(function.wrapping_add(way.closure_at))?;
+    let cell = word(closure.wrapping_add(FIRST))?;
+    waiter(word(cell.wrapping_add(VALUE))?, way)
+}
+
+/// The task that waits for a future, if it is one of the loop's.
+#[inline(always)]
+fn waiter(future: u64, way: &TimersWay) -> Option<u64> {
     let task = word(future.wrapping_add(CONTEXT))?;
     let is_of_loop = word(future.wrapping_add(LOOP))? == way.event_loop;
     (is_of_loop && task != 0).then_some(task)

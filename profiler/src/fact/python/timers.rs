@@ -68,7 +68,8 @@ fn search(memory: &dyn Memory, seen: &InterpreterSeen) -> Option<TimersWay> {
         let list_type = type_at(memory, slot, b"list\0\0\0\0")?;
         type_at(memory, slot.checked_sub(stride)?, b"collecti")?;
         let when_at = if minor < 12 { 88 } else { 80 };
-        Some(TimersWay { slot, list_type, event_loop, thread_mark, when_at })
+        let closure_at = if minor < 10 { 48 } else { 72 };
+        Some(TimersWay { slot, list_type, event_loop, thread_mark, when_at, closure_at })
     })
 }
 

@@ -69,7 +69,7 @@ pub(super) struct LockTable {
     interpreters: HashMap<MapData, u32, [u64; 6]>,
     locks: HashMap<MapData, u64, u64>,
     tasks: Array<MapData, u32>,
-    timers: HashMap<MapData, u32, [u64; 5]>,
+    timers: HashMap<MapData, u32, [u64; 6]>,
     /// Times that the way to the tasks of a process changed.
     generation: u32,
     /// By process: the way to its tasks.
@@ -83,7 +83,7 @@ impl LockTable {
         interpreters: HashMap<MapData, u32, [u64; 6]>,
         locks: HashMap<MapData, u64, u64>,
         tasks: Array<MapData, u32>,
-        timers: HashMap<MapData, u32, [u64; 5]>,
+        timers: HashMap<MapData, u32, [u64; 6]>,
     ) -> Self {
         let generation = 0;
         Self {
@@ -99,8 +99,9 @@ impl LockTable {
 
     /// Where the timers of a process's loop are from now on.
     pub(super) fn follow_timers(&mut self, tgid: u32, way: TimersWay) {
-        let TimersWay { slot, list_type, event_loop, thread_mark, when_at } = way;
-        let _ = self.timers.insert(&tgid, &[slot, list_type, event_loop, thread_mark, when_at], 0);
+        let TimersWay { slot, list_type, event_loop, thread_mark, when_at, closure_at } = way;
+        let words = [slot, list_type, event_loop, thread_mark, when_at, closure_at];
+        let _ = self.timers.insert(&tgid, &words, 0);
     }
 
     /// Follows these locks of a process, and no others.
