@@ -30,6 +30,7 @@ pub(super) fn waits(
     part: Part,
 ) -> bool {
     job::note_feeder(context.view(), thread, slice);
+    handoff::looked(context.view(), thread, slice);
     let idle = meaning::waits_for_work(context.view(), thread, slice, meaning);
     if idle {
         handoff::waited(context, thread, slice);

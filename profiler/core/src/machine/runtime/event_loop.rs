@@ -212,6 +212,11 @@ impl EventLoop {
         self.kind().resumes == Resumes::Untold
     }
 
+    /// What the loop reads for a task resumes that one later, in which iteration is not known.
+    pub(in crate::machine) fn may_run_later(&self) -> bool {
+        self.may_pass_on() && self.recognition.has_tasks && !self.kind().reads_first
+    }
+
     /// A request surely had the loop in this stretch.
     pub(in crate::machine) fn had(&mut self, had: Had) {
         if self.may_pass_on() || self.defers() {

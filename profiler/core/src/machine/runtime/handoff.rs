@@ -156,6 +156,15 @@ pub(in crate::machine) fn waited(state: &mut RuntimeContext<'_>, thread: &mut Th
     push_newest(&mut pool.addresses, MAX_ADDRESSES, (address, slice.tid, slice.exit_ns));
 }
 
+/// A thread looked what is ready. One that the loop wakes so is a loop beside it.
+pub(in crate::machine) fn looked(state: RuntimeView<'_>, thread: &mut Thread, slice: &Slice) {
+    let by_tid = slice.woken.by_tid;
+    if by_tid != 0 && by_tid != slice.tid && matches!(slice.call, Call::EpollWait { .. }) {
+        let is_by_loop = state.runtime.pools.get(slice.tgid).is_some_and(|pool| pool.loop_tid == by_tid);
+        thread.pooled.is_other_loop |= is_by_loop;
+    }
+}
+
 /// Another thread ended a thread's wait. Whoever takes a job from a queue passes the lock of that on (`get`
 /// of `_queue.SimpleQueue`): where no other job was left, the next one waits on at the same lock. So threads
 /// can take turns for long, and the loop never ends two waits of the same time.
@@ -222,9 +231,6 @@ pub(in crate::machine) fn begin(state: &mut RuntimeContext<'_>, thread: &mut Thr
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
         return;
     };
-    thread.pooled.waits_otherwise |= !matches!(slice.call, Call::EpollWait { .. });
-    let is_by_loop = slice.woken.by_tid == pool.loop_tid;
-    thread.pooled.is_other_loop |= is_by_loop && !thread.pooled.waits_otherwise;
     if thread.pooled.is_other_loop {
         return;
     }

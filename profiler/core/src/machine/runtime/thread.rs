@@ -125,8 +125,6 @@ pub struct Pooled {
     pub woken_by_order: bool,
     /// When its last wait for a job ended.
     pub begun_ns: u64,
-    /// It has waited for jobs otherwise than by looking what is ready, as loops do.
-    pub waits_otherwise: bool,
     /// The loop that reads requests has woken it as it looked: it is a loop beside that one. How the two hand
     /// requests to one another is not known.
     pub is_other_loop: bool,

@@ -347,10 +347,18 @@ fn explain_by_looks(
     } else if is_free {
         // Who sleeps until a timer has run before.
         let ran_until_ns = slept.first().map_or(known_until_ns, |(due_ns, _)| known_until_ns.min(*due_ns));
-        pass_unseen(active, event_loop, ran_until_ns);
-        if let Some((from_ns, until_ns)) = came.and_then(|came| event_loop.first_run(came)) {
+        let is_seen = pass_unseen(active, event_loop, ran_until_ns);
+        let first_run = came.and_then(|came| event_loop.first_run(came));
+        if let Some((from_ns, until_ns)) = first_run {
             event_loop.pass(active, from_ns.min(ran_until_ns), Phase::LoopWait);
             active.pass(until_ns.min(ran_until_ns), Phase::Unexplained);
+        }
+        let is_unknown = !is_seen && first_run.is_none() && event_loop.may_run_later();
+        if let Some(Came { read_ns, .. }) = came.filter(|_| is_unknown) {
+            // Since when it slept is not known, but that a loop with something to run does not sleep.
+            let slept_ns = event_loop.looks.slept_after(read_ns);
+            let begun_ns = slept_ns.or_else(|| slept.first().map(|(due_ns, _)| *due_ns)).unwrap_or(0);
+            active.pass(begun_ns.min(ran_until_ns), Phase::Unexplained);
         }
     }
     for (until_ns, phase) in slept {
@@ -373,12 +381,14 @@ fn explain_by_looks(
 }
 
 /// Before a request slept or waited for anything else, it may have run unseen: up to `known_until_ns` at
-/// most.
-pub(super) fn pass_unseen(active: &mut Active, event_loop: &EventLoop, known_until_ns: u64) {
-    if let Some((from_ns, until_ns)) = event_loop.unseen_iteration(active) {
+/// most. Whether it is known where.
+pub(super) fn pass_unseen(active: &mut Active, event_loop: &EventLoop, known_until_ns: u64) -> bool {
+    let unseen = event_loop.unseen_iteration(active);
+    if let Some((from_ns, until_ns)) = unseen {
         event_loop.pass(active, from_ns.min(known_until_ns), Phase::LoopWait);
         active.pass(until_ns.min(known_until_ns), Phase::Unexplained);
     }
+    unseen.is_some()
 }
 
 /// A request that does something for the first time since its last bytes were read, before its response;

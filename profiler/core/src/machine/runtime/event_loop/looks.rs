@@ -236,6 +236,11 @@ impl Looks {
         self.sleeps.iter().rev().find(|(enter_ns, _)| *enter_ns < at_ns).copied().unwrap_or_default()
     }
 
+    /// When the first wait after this moment began in which it slept, of those that are remembered.
+    pub(in crate::machine) fn slept_after(&self, at_ns: u64) -> Option<u64> {
+        self.sleeps.iter().map(|(enter_ns, _)| *enter_ns).find(|enter_ns| *enter_ns >= at_ns)
+    }
+
     /// Whether the loop slept between two moments, or that is not remembered.
     pub(in crate::machine) fn may_have_slept(&self, from_ns: u64, until_ns: u64) -> bool {
         let before = self.sleeps.iter().rev().find(|(enter_ns, _)| *enter_ns < until_ns);
