@@ -228,10 +228,11 @@ impl EventLoop {
     /// was surely ready, with their phases, in order: while another one had the loop it waited, and else
     /// it may have run. Empty: it may have waited for something.
     pub(in crate::machine) fn passed_along(&mut self, came: Came) -> Vec<(u64, Phase)> {
-        if !Rule::PassedAlong.holds() || !self.may_pass_on() {
+        if !Rule::PassedAlong.holds() || !self.may_pass_on() && !self.defers() {
             return Vec::new();
         }
-        let Some((from_ns, until_ns)) = self.passing.passed(came, &self.looks) else { return Vec::new() };
+        let passed = self.passing.passed(came, &self.looks).filter(|_| self.kind().resumes == Resumes::Untold);
+        let Some((from_ns, until_ns)) = passed else { return Vec::new() };
         let mut ends = vec![(from_ns, Phase::LoopWait)];
         for (start_ns, end_ns) in self.passing.others(came.request, from_ns, until_ns) {
             ends.extend([(start_ns, Phase::Unexplained), (end_ns, Phase::LoopWait)]);
@@ -243,7 +244,7 @@ impl EventLoop {
     /// The iteration in which a request ran first, unseen: begin and end. Until it began, the request waited
     /// for the loop.
     pub(in crate::machine) fn first_run(&self, came: Came) -> Option<(u64, u64)> {
-        let holds = Rule::PassedAlong.holds() && self.may_pass_on();
+        let holds = Rule::PassedAlong.holds() && (self.may_pass_on() || self.defers());
         let within = if holds { self.passing.first_run(came, &self.looks)? } else { return None };
         let since_ns = self.looks.iteration_start_at(came.read_ns);
         let in_turn = || self.passing.in_turn((came.request, came.read_ns), since_ns, within);
