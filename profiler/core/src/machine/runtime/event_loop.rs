@@ -231,7 +231,8 @@ impl EventLoop {
         if !Rule::PassedAlong.holds() || !self.may_pass_on() && !self.defers() {
             return Vec::new();
         }
-        let passed = self.passing.passed(came, &self.looks).filter(|_| self.kind().resumes == Resumes::Untold);
+        let passed =
+            self.passing.passed(came, &self.looks).filter(|_| self.kind().resumes == Resumes::Untold);
         let Some((from_ns, until_ns)) = passed else { return Vec::new() };
         let mut ends = vec![(from_ns, Phase::LoopWait)];
         for (start_ns, end_ns) in self.passing.others(came.request, from_ns, until_ns) {
