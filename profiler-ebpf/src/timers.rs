@@ -21,6 +21,12 @@ const FIRST: u64 = 24;
 const VALUE: u64 = 16;
 /// Distance of the function in a `functools.partial`.
 const BOUND: u64 = 16;
+/// Distances in an object of its type, and in a type of its name. That is `_asyncio.Future`, here without its
+/// module.
+const TYPE: u64 = 8;
+const NAME: u64 = 24;
+const MODULE_BYTES: u64 = 8;
+const FUTURE: u64 = u64::from_le_bytes(*b".Future\0");
 /// Distances in a future (`FutureObj`, Modules/_asynciomodule.c) of its loop, and of the context in which the
 /// task runs that waits for it.
 const LOOP: u64 = 16;
@@ -94,6 +100,11 @@ fn sleeper(handle: u64, way: &TimersWay) -> Option<u64> {
 /// The task that waits for a future, if it is one of the loop's.
 #[inline(always)]
 fn waiter(future: u64, way: &TimersWay) -> Option<u64> {
+    // A task is a future too, and who waits for it does not sleep until a timer of its own.
+    let class = word(future.wrapping_add(TYPE))?;
+    if word(word(class.wrapping_add(NAME))?.wrapping_add(MODULE_BYTES))? != FUTURE {
+        return None;
+    }
     let task = word(future.wrapping_add(CONTEXT))?;
     let is_of_loop = word(future.wrapping_add(LOOP))? == way.event_loop;
     (is_of_loop && task != 0).then_some(task)

@@ -7,10 +7,7 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 /// The 8 bytes at a user address; 0 if they cannot be read.
 #[inline(always)]
 pub fn user_word(address: u64) -> u64 {
-    let mut word = 0_u64;
-    // SAFETY: the destination holds 8 bytes; on failure the helper leaves zeroes.
-    unsafe { bpf_probe_read_user((&raw mut word).cast(), 8, address as *const _) };
-    word
+    word(address).unwrap_or(0)
 }
 
 /// The 8 bytes at a user address, if they can be read.

@@ -12,8 +12,8 @@ use profiler_core::decode::decode;
 use profiler_core::event::{Body, Event};
 use profiler_core::fact::{Fact, GilFile, GilMethod, InterpreterSeen};
 
-use crate::attach::Settings;
 use crate::attach::gil::{Choice, Code, Mode, Wanted, choose};
+use crate::attach::{Hooks, Settings};
 use crate::fact::Proc;
 use crate::fact::python::code::Codes;
 use crate::fact::python::{Interpreters, Looked, Mappings, Numbers, timers};
@@ -37,6 +37,8 @@ pub(super) struct LockWatch {
     follows_every_call: bool,
     /// The kernel side reads frames, for `--stacks` or as the clock ticks.
     reads_frames: bool,
+    /// The kernel side reads tasks and timers as calls begin: not in light mode.
+    reads_timers: bool,
     interpreters: Interpreters,
     numbers: Numbers,
     codes: Codes,
@@ -71,6 +73,7 @@ impl LockWatch {
             no_probes,
             follows_every_call,
             reads_frames: wanted.stacks || settings.reads_places(),
+            reads_timers: settings.hooks != Hooks::Light,
             interpreters: Interpreters::default(),
             numbers: Numbers::default(),
             codes: Codes::default(),
@@ -91,7 +94,7 @@ impl LockWatch {
         let mapped = &mut self.rests.entry(tgid).or_default().mapped;
         let Ok(looked) = self.interpreters.look_again(proc, tgid, mapped) else { return Vec::new() };
         let known = self.timers.get(&tgid).copied();
-        let timers = timers::find(proc, tgid, &looked.seen, known);
+        let timers = self.reads_timers.then(|| timers::find(proc, tgid, &looked.seen, known)).flatten();
         if let Some(way) = timers.filter(|way| known != Some(*way)) {
             source.follow_timers(tgid, way);
             self.timers.insert(tgid, way);

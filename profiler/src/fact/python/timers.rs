@@ -6,8 +6,8 @@
 //! CPython 3.8 to 3.13). Where an object has its attributes is as Objects/dictobject.c and
 //! Include/internal/pycore_object.h have it; all figures are of `x86_64`.
 //!
-//! The process runs meanwhile, so each step is checked by the types of what it leads to. A loop that is not
-//! found now is looked for again. What is not found costs explanations, never a wrong one.
+//! The process runs meanwhile, so loop, list and deque are known by their types. A loop that is not found now
+//! is looked for again.
 
 use std::time::{Duration, Instant};
 
@@ -88,7 +88,7 @@ fn attribute(memory: &dyn Memory, object: u64, minor: u8) -> Option<(u64, u64)> 
             dictionary => return of_dictionary(memory, dictionary, minor),
         },
         _ => {
-            // The fourth byte before the values says that they are in use.
+            // The fourth of the eight bytes before the values says that they are in use.
             let [.., is_valid, _, _, _, _] = word(memory, object, 16)?.to_le_bytes();
             if is_valid == 0 {
                 return of_dictionary(memory, before(24)?, minor);
@@ -109,7 +109,7 @@ fn of_dictionary(memory: &dyn Memory, dictionary: u64, minor: u8) -> Option<(u64
     let (entries, stride, value_at) = if minor < 11 {
         let size = word(memory, keys, 8)?;
         let index_bytes = if size <= 0xff { 1 } else { 2 };
-        (40 + size.checked_mul(index_bytes)?, 24, 16)
+        (size.checked_mul(index_bytes)?.checked_add(40)?, 24, 16)
     } else {
         let [_, log2_bytes, kind, ..] = word(memory, keys, 8)?.to_le_bytes();
         // Of keys that are all text no hash is kept.

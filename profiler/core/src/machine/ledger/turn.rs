@@ -140,7 +140,8 @@ pub(in crate::machine) fn attribute(
         let read_ns = active.request.times.service_start_ns.unwrap_or(0);
         let (from_ns, until_ns) = (*from_ns, from_ns.saturating_add(phases.total_ns()));
         let acted_ns = slice.enter_ns.max(from_ns);
-        event_loop.had(Had { from_ns, until_ns, acted_ns, request: active.request.id, read_ns });
+        let (request, is_run) = (active.request.id, !matches!(slice.call, Call::Read { .. }));
+        event_loop.had(Had { from_ns, until_ns, acted_ns, request, read_ns, is_run });
     }
 }
 

@@ -73,7 +73,8 @@ pub(in crate::machine) fn left(
     let left_ns = left_ns(active);
     let read_ns = active.request.times.service_start_ns.unwrap_or(0);
     let from_ns = left_ns.saturating_sub(phases.total_ns());
-    event_loop.had(Had { from_ns, until_ns: left_ns, acted_ns: from_ns, request: key.1, read_ns });
+    let (until_ns, request) = (left_ns, key.1);
+    event_loop.had(Had { from_ns, until_ns, acted_ns: from_ns, request, read_ns, is_run: false });
     if active.wants != Wants::Unknown || active.response.may_have_ended {
         return true;
     }

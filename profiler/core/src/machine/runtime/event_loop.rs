@@ -114,7 +114,7 @@ impl EventLoop {
         self.clues.next_iteration(slice, &self.looks);
         self.touched.until_ns = slice.exit_ns;
         let (from_ns, until_ns) = (slice.enter_ns, slice.exit_ns);
-        self.had(Had { from_ns, until_ns, acted_ns: from_ns, request: NOBODY, read_ns: 0 });
+        self.had(Had { from_ns, until_ns, acted_ns: from_ns, request: NOBODY, read_ns: 0, is_run: false });
         self.held.waited(slice.enter_ns, slice.exit_ns, window_start_ns);
     }
 
@@ -316,6 +316,11 @@ impl EventLoop {
     /// A timer of this task was due as the loop began to look.
     pub(in crate::machine) fn timer(&mut self, task: u64, due_ns: u64, seen_ns: u64) {
         self.timers.note(task, due_ns, seen_ns);
+    }
+
+    /// This task was seen at work.
+    pub(in crate::machine) fn has_run(&mut self, task: u64) {
+        self.timers.over(task);
     }
 
     /// What a request did since `from_ns` whose task goes on now: see [`Timers::slept`]. `asked`: it may have

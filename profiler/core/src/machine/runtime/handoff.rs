@@ -25,6 +25,7 @@ use crate::event::{Call, Slice, Tid};
 use crate::loop_kind::LoopThreads;
 use crate::machine::runtime::event_loop::Looks;
 use crate::machine::runtime::handed::{Handed, MAX_JOBS};
+use crate::machine::runtime::pool::Pool;
 use crate::machine::runtime::report::Report;
 use crate::machine::runtime::state::{RuntimeContext, RuntimeView};
 use crate::machine::runtime::thread::Thread;
@@ -226,14 +227,21 @@ pub(in crate::machine) fn has_other_loop(state: RuntimeView<'_>, tgid: Tid) -> b
     state.runtime.pools.get(tgid).is_some_and(|pool| pool.has_other_loop)
 }
 
+/// Whether this thread is one. A loop that runs tasks itself may have another one beside it for some things:
+/// that is as a thread of its pool.
+fn runs_other_loop(state: RuntimeView<'_>, thread: &Thread, tgid: Tid) -> bool {
+    let runs_no_task = |pool: &Pool| state.runtime.tasks.last(pool.loop_tid).is_none();
+    thread.pooled.is_other_loop && state.runtime.pools.get(tgid).is_some_and(runs_no_task)
+}
+
 /// A thread of the pool begins again: it was woken in this wait.
 pub(in crate::machine) fn begin(state: &mut RuntimeContext<'_>, thread: &mut Thread, slice: &Slice) {
+    if runs_other_loop(state.view(), thread, slice.tgid) {
+        return;
+    }
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
         return;
     };
-    if thread.pooled.is_other_loop {
-        return;
-    }
     thread.pooled.begun_ns = slice.exit_ns;
     if slice.woken.by_tid == pool.loop_tid && own_thread::begin(state, thread, slice) {
         return;

@@ -58,6 +58,16 @@ fn attributes_are_found_where_each_version_has_them() {
 }
 
 #[test]
+fn a_size_that_cannot_be_is_refused() {
+    let mut memory = Words::default();
+    memory.put(LOOP + 16, DICTIONARY).put(DICTIONARY + 32, KEYS).put(DICTIONARY + 40, 0);
+    for size in [u64::MAX, u64::MAX / 2, u64::MAX - 39] {
+        memory.put(KEYS + 8, size);
+        assert_eq!(attribute(&memory, LOOP, 10), None, "{size}");
+    }
+}
+
+#[test]
 fn a_list_that_is_another_thing_by_now_is_no_list() {
     let way = TimersWay { slot: 0x100, list_type: 0x9000, ..TimersWay::default() };
     let mut memory = Words::default();

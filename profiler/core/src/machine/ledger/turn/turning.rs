@@ -77,8 +77,13 @@ pub(in crate::machine) fn turn_to(
     wait_behind(context, key, turning.own_start_ns);
     let back = handed_back(context, thread, slice, key, by);
     explain(context, thread, slice, key, &turning, &back);
-    if is_its_own && let Some(event_loop) = thread.event_loop.as_deref_mut() {
-        event_loop.surely_runs(id);
+    if let Some(event_loop) = thread.event_loop.as_deref_mut() {
+        if is_its_own {
+            event_loop.surely_runs(id);
+        }
+        if let Some(task) = turning.task {
+            event_loop.has_run(task);
+        }
     }
     turning.own_start_ns
 }

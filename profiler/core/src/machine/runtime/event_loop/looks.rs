@@ -201,6 +201,12 @@ impl Looks {
         (!has_slept).then_some((found.start_ns, found.end_ns))
     }
 
+    /// When the iteration began that ended as this look began. 0: that is not remembered.
+    pub(super) fn iteration_start_before(&self, look_ns: u64) -> u64 {
+        let before = self.iterations.partition_point(|iteration| iteration.end_ns < look_ns);
+        self.iterations.get(before).map_or(0, |iteration| iteration.start_ns)
+    }
+
     /// The second iteration after the look that began at this moment: its begin, and its end if it is over.
     /// `None`: it has not begun, or that is not remembered.
     pub(super) fn second_iteration_after(&self, look_ns: u64) -> Option<(u64, Option<u64>)> {

@@ -62,6 +62,8 @@ pub(in crate::machine) struct Had {
     pub request: u64,
     /// When its head was read; 0: that is not known.
     pub read_ns: u64,
+    /// Its task ran, up to the end of this stretch: it was no callback that reads for it.
+    pub is_run: bool,
 }
 
 impl Passing {
@@ -84,7 +86,7 @@ impl Passing {
         for had in self.had.iter().filter(within).filter(|had| had.request != request) {
             if had.read_ns > read_ns {
                 until_ns = until_ns.min(had.acted_ns.max(start_ns));
-            } else if had.read_ns >= since_ns {
+            } else if had.read_ns >= since_ns && had.is_run {
                 from_ns = from_ns.max(had.until_ns.min(end_ns));
             }
         }
@@ -177,12 +179,19 @@ mod tests {
     fn others_had_the_loop_when_they_did_and_the_last_of_that_is_remembered() {
         let mut passing = Passing::default();
         for (request, from_ns, until_ns) in [(1, 5, 10), (7, 20, 30), (2, 40, 60), (1, 60, 90)] {
-            passing.had(Had { from_ns, until_ns, acted_ns: from_ns, request, read_ns: 1 });
+            passing.had(Had { from_ns, until_ns, acted_ns: from_ns, request, read_ns: 1, is_run: true });
         }
         let others = |passing: &Passing, from_ns| passing.others(7, from_ns, 70).collect::<Vec<_>>();
         assert_eq!(others(&passing, 8), [(8, 10), (40, 60), (60, 70)]);
         for _ in 0..MAX_HAD - 1 {
-            passing.had(Had { from_ns: 100, until_ns: 110, acted_ns: 100, request: 3, read_ns: 1 });
+            passing.had(Had {
+                from_ns: 100,
+                until_ns: 110,
+                acted_ns: 100,
+                request: 3,
+                read_ns: 1,
+                is_run: true,
+            });
         }
         assert_eq!(others(&passing, 8), [(60, 70)]);
     }
@@ -193,6 +202,7 @@ mod tests {
         for (what, others, expected) in [
             ("nobody", &[][..], (100, 200)),
             ("one read before", &[(1, 40, 110, 130)], (130, 200)),
+            ("the body of one read before", &[(1, 40, 180, 190)], (100, 200)),
             ("one read after", &[(2, 60, 150, 170)], (100, 165)),
             ("both", &[(1, 40, 110, 130), (2, 60, 150, 170)], (130, 165)),
             ("one read in this iteration", &[(2, 140, 140, 145)], (100, 140)),
@@ -204,7 +214,8 @@ mod tests {
             let mut passing = Passing::default();
             for (request, read_ns, from_ns, until_ns) in others {
                 let (request, read_ns, from_ns, until_ns) = (*request, *read_ns, *from_ns, *until_ns);
-                passing.had(Had { from_ns, until_ns, acted_ns: until_ns - 5, request, read_ns });
+                let is_run = !what.contains("body");
+                passing.had(Had { from_ns, until_ns, acted_ns: until_ns - 5, request, read_ns, is_run });
             }
             assert_eq!(passing.in_turn(OWN, 20, (100, 200)), expected, "{what}");
         }

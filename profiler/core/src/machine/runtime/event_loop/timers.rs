@@ -14,6 +14,8 @@ use crate::phase::Phase;
 
 /// Timers remembered. Of those that are forgotten nothing follows.
 const MAX_TIMERS: usize = 256;
+/// A loop runs what is due by the end of its look, and what is due so soon after.
+const RESOLUTION_NS: u64 = 1_000_000;
 
 /// The timers of one loop.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +35,12 @@ impl Timers {
         push_newest(&mut self.0, MAX_TIMERS, Timer { task, due_ns, seen_ns });
     }
 
-    /// What a task did since `from_ns`, which goes on now: the ends of stretches with their phases, in order,
+    /// A task was seen at work: its timers are over, and its address may be another task's next.
+    pub(super) fn over(&mut self, task: u64) {
+        self.0.retain(|timer| timer.task != task);
+    }
+
+    /// What a task that goes on now did since `from_ns`: the ends of stretches with their phases, in order,
     /// up to the iteration in which its last timer resumed it. Where that is the present one, it waited for
     /// the loop until it went on. Empty: no timer resumed it.
     pub(super) fn slept(&self, task: u64, from_ns: u64, looks: &Looks) -> Vec<(u64, Phase)> {
@@ -41,6 +48,10 @@ impl Timers {
         let of_task = self.0.iter().filter(|timer| timer.task == task && timer.seen_ns > from_ns);
         for timer in of_task {
             let Some((resumed_ns, over_ns)) = looks.second_iteration_after(timer.seen_ns) else { break };
+            // One that was due before would have run before: its clock is not ours.
+            if timer.due_ns.saturating_add(RESOLUTION_NS) < looks.iteration_start_before(timer.seen_ns) {
+                continue;
+            }
             // Between two timers it may have waited for anything.
             let before = if ends.is_empty() { Phase::Sleep } else { Phase::Unexplained };
             ends.push((timer.due_ns, before));
@@ -60,6 +71,31 @@ mod tests {
     use crate::event::{Call, Slice};
 
     const TASK: u64 = 7;
+
+    #[test]
+    fn who_was_seen_at_work_has_no_timer_and_one_that_was_due_long_before_is_none() {
+        let mut timers = Timers::default();
+        timers.note(TASK, 50, 90);
+        timers.over(8);
+        assert_eq!(timers.slept(TASK, 5, &looks(3)).len(), 2, "another one was");
+        timers.over(TASK);
+        assert_eq!(timers.slept(TASK, 5, &looks(3)), []);
+        let mut looks = Looks::default();
+        for exit_ns in [2 * MS, 9 * MS, 10 * MS] {
+            if exit_ns > 2 * MS {
+                looks.end_iteration(exit_ns - 10, 0, None);
+            }
+            looks.look(&Slice { enter_ns: exit_ns - 10, exit_ns, ..Slice::blank(Call::Other) });
+        }
+        for (due_ns, expected) in [(2 * MS, 2), (MS, 2), (MS - 1, 0)] {
+            let mut timers = Timers::default();
+            // The iteration before this look began at 2 ms.
+            timers.note(TASK, due_ns, 9 * MS - 10);
+            assert_eq!(timers.slept(TASK, 5, &looks).len(), expected, "{due_ns}");
+        }
+    }
+
+    const MS: u64 = 1_000_000;
 
     /// A loop that is busy from 0, 100, 200 and so on, and looks for 10 before.
     fn looks(count: u64) -> Looks {

@@ -3,7 +3,7 @@
 //! In: writes to the descriptor by which the loop is woken. Out: the job that the thread has done until then,
 //! for the request that resumes with it.
 
-use super::reply;
+use super::{reply, runs_other_loop};
 use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
 use crate::machine::runtime::handed::MAX_JOBS;
@@ -19,8 +19,9 @@ pub(in crate::machine) fn note(state: &mut RuntimeContext<'_>, thread: &mut Thre
     if slice.result <= 0 || state.world.descriptors.class(slice.tgid, fd) != Some(DescriptorClass::Wakeup) {
         return;
     }
+    let is_other_loop = runs_other_loop(state.view(), thread, slice.tgid);
     let pool = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid);
-    if let Some(pool) = pool.filter(|_| thread.pooled.is_other_loop) {
+    if let Some(pool) = pool.filter(|_| is_other_loop) {
         pool.has_other_loop = true;
         return;
     }
