@@ -218,6 +218,7 @@ fn threads_of_waitress_that_begin_to_hang_are_named() -> anyhow::Result<()> {
 }
 
 #[test]
+#[ignore = "make live: on a busy machine whose code a frame is may be found too late for its line"]
 fn threads_of_gunicorn_that_all_hang_are_named_though_nobody_comes() -> anyhow::Result<()> {
     all_hang("gunicorn", &[])
 }
