@@ -6,7 +6,7 @@
 /// Timers of the heap that are looked at, the first ones: three levels.
 pub const MAX_TIMERS: usize = 7;
 
-/// Where a loop's timers are: an element of the map `TIMERS`, all zero if there is none.
+/// Where a loop's timers are: an element of the map `TIMERS`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TimersWay {

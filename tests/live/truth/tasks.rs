@@ -41,7 +41,6 @@ fn every_call_of_a_greenlet_is_attributed_to_it_however_deep_it_is() -> anyhow::
     every_call_is_its_tasks(|| Command::new(Place::servers_program("python")), "gevent")
 }
 
-/// A timer that was told without the loop having been busy is one that came due within microseconds.
 #[test]
 fn timers_that_came_due_while_the_loop_was_busy_are_those_of_the_tasks_that_slept() -> anyhow::Result<()> {
     require_bpf!(Ok(()));

@@ -217,7 +217,7 @@ impl EventLoop {
         self.may_pass_on() && self.recognition.has_tasks && !self.kind().reads_first
     }
 
-    /// A request surely had the loop in this stretch.
+    /// A request had the loop in this stretch, as its time is attributed.
     pub(in crate::machine) fn had(&mut self, had: Had) {
         if self.may_pass_on() || self.defers() {
             self.passing.had(had);

@@ -67,7 +67,7 @@ pub(in crate::machine) struct Had {
 }
 
 impl Passing {
-    /// A request surely had the loop in this stretch.
+    /// A request had the loop in this stretch, as its time is attributed.
     pub(super) fn had(&mut self, had: Had) {
         push_newest(&mut self.had, MAX_HAD, had);
     }
