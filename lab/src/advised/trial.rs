@@ -101,12 +101,7 @@ pub const TRIALS: &[Trial] = &[
         known: Some(ASK_AGAIN),
         ..trial("loop-gevent", "loop-blocked", (Kind::Gunicorn, "gevent", 1, 1), work::CPU)
     },
-    Trial {
-        known: Some(
-            "the load takes all cores there are, and fewer workers add none: requests wait in line and no longer for a core",
-        ),
-        ..trial("cores-sync", "cpu-bound", (Kind::Gunicorn, "sync", 6, 1), work::CPU)
-    },
+    trial("cores-sync", "cpu-bound", (Kind::Gunicorn, "sync", 6, 1), work::CPU),
     Trial {
         limits: Limits { cpu_hundredths: Some(60), ..Limits::NONE },
         ..trial("quota-sync", "cpu-throttled", (Kind::Gunicorn, "sync", 2, 1), work::STEADY)

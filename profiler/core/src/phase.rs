@@ -98,6 +98,16 @@ impl Phases {
         before.iter().fold(self.total_ns, |rest, phase| rest.saturating_sub(self.get(*phase)))
     }
 
+    /// The share of service time, without what clients took, that is computing or waiting to; 0 without any.
+    pub fn computing_ratio(&self) -> f64 {
+        let of = |phases: &[Phase]| phases.iter().fold(0_u64, |sum, one| sum.saturating_add(self.get(*one)));
+        let of_clients_ns = of(&[Phase::ClientReadStall, Phase::ClientWriteStall]);
+        match self.served_ns().saturating_sub(of_clients_ns) {
+            0 => 0.0,
+            served_ns => of(&[Phase::Cpu, Phase::RunQueue, Phase::GilWait]) as f64 / served_ns as f64,
+        }
+    }
+
     /// Durations of all phases, in the order of reports.
     pub const fn all(&self) -> &[u64; Phase::COUNT] {
         &self.of

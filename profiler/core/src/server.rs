@@ -390,7 +390,7 @@ mod tests {
     use super::*;
 
     /// Findings and their cases that servers have advice on.
-    const ASKED: [&str; 16] = [
+    const ASKED: [&str; 15] = [
         "more-slots",
         "more-slots/one-worker",
         "more-slots/pool",
@@ -401,7 +401,6 @@ mod tests {
         "loop-blocked",
         "loop-blocked/computing",
         "cpu-bound",
-        "cpu-bound/cores",
         "cpu-throttled",
         "gil-contention",
         "full-beside-free",

@@ -276,7 +276,7 @@ mod tests {
             Advice::from(act("sleep less")),
             // There is one process, not three; and there is none less than one.
             raise(&workers(3)).into(),
-            lower(&workers(1)).towards_cores().into(),
+            lower(&workers(1)).into(),
             raise(&workers(1)).and(act("sleep less")).into(),
         ] {
             assert_eq!(outlook(&pairs(), finding(steps.clone())), None, "{steps}");

@@ -46,8 +46,7 @@ const KEYWORDS: [(&str, &[&str]); 6] = [
 ];
 
 /// Cases of findings, of which a server may have advice of its own.
-const CASES: [&str; 7] = [
-    "cpu-bound/cores",
+const CASES: [&str; 6] = [
     "idle-connections/acceptor",
     "loop-blocked/computing",
     "more-slots",

@@ -3,7 +3,7 @@
 //! In: how a server is named, how it runs on more cores, how work leaves its loop. Out: roles, advice.
 
 use super::Role;
-use super::advice::common::{more_cpu, raise_cpu_limit};
+use super::advice::common::raise_cpu_limit;
 use super::advice::{Advice, Direction, Part, Setting, Sizes, Step, act, say};
 use crate::fact::ProcessSeen;
 
@@ -101,8 +101,6 @@ impl Loops<'_> {
                     .or(more_processes)
                     .because("an event loop uses one core at most"),
             ),
-            "cpu-bound/cores" => Advice::first(more_cpu().because("the CPU is what is short"))
-                .then(say("more processes would not help").no_more(Sizes::Processes)),
             "cpu-throttled" => Advice::first(raise_cpu_limit()),
             "gil-contention" => Advice::first(
                 act("move the work of the process's other threads to another process")

@@ -174,8 +174,8 @@ impl ServerKind for ModWsgi {
         Some(backlog.at(Scope::Directive))
     }
 
-    fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<Advice> {
-        advice::advice(finding_id, server)
+    fn advice(&self, finding_id: &str, server: &Server, site: &Site) -> Option<Advice> {
+        advice::advice(finding_id, server, site)
     }
 
     fn own_answer(&self, answer: &Answer) -> Option<Cause> {

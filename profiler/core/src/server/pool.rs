@@ -4,7 +4,7 @@
 
 use rustc_hash::FxHashSet;
 
-use super::advice::common::{more_cpu, raise_cpu_limit};
+use super::advice::common::raise_cpu_limit;
 use super::advice::{Advice, Scope, Setting, Sizes, act, raise, say};
 use super::setting::put_seen;
 use super::{Observed, Role};
@@ -65,11 +65,6 @@ impl Pool {
                 raise(&threads)
                     .because("requests wait rather than compute, and a waiting thread costs little"),
             ),
-            "cpu-bound/cores" => Advice::first(more_cpu().because("the CPU is what is short")).then(
-                say("more threads or processes would not help")
-                    .no_more(Sizes::Threads)
-                    .no_more(Sizes::Processes),
-            ),
             "idle-connections" if clients_hold_threads => Advice::first(act(format!(
                 "put a reverse proxy before {name} that opens a connection only when it has a request to send"
             )))
@@ -128,14 +123,7 @@ pub(super) mod tests {
     /// Every finding that asks for something has advice in whole sentences that begins with what to do, and
     /// health has none.
     pub(in crate::server) fn advises_on_every_finding(kind: &dyn ServerKind, server: &Server) {
-        for id in [
-            "slow-clients",
-            "idle-connections",
-            "cpu-bound",
-            "cpu-bound/cores",
-            "gil-contention",
-            "cpu-throttled",
-        ] {
+        for id in ["slow-clients", "idle-connections", "cpu-bound", "gil-contention", "cpu-throttled"] {
             let advice = kind.advice(id, server, &Site::default()).unwrap_or_default();
             let (text, first) = (advice.to_string(), advice.imperative());
             assert!(text.ends_with('.') && text.starts_with(char::is_uppercase), "{id}: {text}");

@@ -4,7 +4,7 @@
 //! In: facts of its process. Out: its settings, its slots (the pool's threads), advice. Read off and run with
 //! 3.0.2.
 
-use super::advice::common::keep_idle_longer;
+use super::advice::common::{apart, keep_idle_longer};
 use super::advice::{Advice, Scope, Sizes, act, raise};
 use super::backlog::Backlog;
 use super::command_line::{OptionSpec, Options, Program, Takes, program_of, read, reported, value};
@@ -148,7 +148,7 @@ impl ServerKind for Waitress {
         Some(Backlog::cut("--backlog", "backlog"))
     }
 
-    fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<Advice> {
+    fn advice(&self, finding_id: &str, server: &Server, site: &Site) -> Option<Advice> {
         let is_called = program::has_started(server);
         let pool = if is_called { CALLED } else { POOL };
         if finding_id == "keep-alive-race" {
@@ -159,9 +159,11 @@ impl ServerKind for Waitress {
         // --connection-limit is no way: connections that send nothing count too, and could shut all others
         // out.
         if finding_id == "full-beside-free" {
-            let apart = act(
-                "give each process a port of its own behind a proxy that knows who is free (least_conn in nginx)",
-            );
+            let apart = apart("Waitress");
+            // In fewer processes requests that compute would wait for one another's GIL.
+            if site.computes {
+                return Some(apart.into());
+            }
             let fewer = act("run fewer processes").no_more(Sizes::Processes);
             let threads = raise(&pool.thread_setting(server)).so("in each");
             return Some(Advice::first(apart.or(fewer).and(threads)));

@@ -19,10 +19,6 @@ use crate::server::{kind_named, site::Site};
 
 /// utimensat(2) on x86-64; arm64 names it otherwise, and gets the general advice.
 const UTIMENSAT: i32 = 280;
-/// Share of busy slot-time that requests compute, or wait for a core, from which fewer workers keep the cores
-/// as busy. Where it was 84 % and the rest was sleep, half of six workers answered 182 a second in place of
-/// 225 (`make mixes`, seed 109).
-const COMPUTING_HOLDS_MIN_RATIO: f64 = 0.9;
 
 /// Advice, and the finding whose it is.
 pub(super) fn of(
@@ -146,11 +142,19 @@ impl Asked<'_> {
         !cause.is_serial && cause.endpoint != Some(0) && cause.is_for_slots()
     }
 
-    /// The same without more of what would only wait as well: of anything, where one object is on the way
-    /// that processes share or may share; of threads, where it is the GIL or an event loop.
+    /// Whether the requests concerned are at it themselves and wait for nobody else: however many threads or
+    /// workers there are, they take as long.
+    fn waits_itself(&self) -> bool {
+        self.cause.path.iter().next().is_none()
+    }
+
+    /// The same without more of what would only wait as well: of anything, where requests wait for nobody
+    /// else, or one object is on the way that processes share or may share; of threads, where it is the GIL
+    /// or an event loop.
     fn without_more(&self, advice: Advice) -> Advice {
         let on_the_way = |phases: [Phase; 2]| self.cause.path.iter().any(|hop| phases.contains(&hop));
-        let is_one = on_the_way([Phase::LockWait, Phase::FileWait])
+        let is_one = self.waits_itself()
+            || on_the_way([Phase::LockWait, Phase::FileWait])
             || matches!(self.cause.kind, LeafKind::FileLock | LeafKind::NotReleased | LeafKind::StoodStill)
             || self.cause.is_for_slots() && slots::would_move_the_wait(self.basis);
         let is_of_process = on_the_way([Phase::GilWait, Phase::LoopWait]);
@@ -199,7 +203,7 @@ impl Asked<'_> {
             let place = if self.cause.place.is_some() { "the line named" } else { "what computes there" };
             Advice::from(act(format!("make {place} faster")).or(act("move it to another process")))
         };
-        self.of_server("cpu-bound").unwrap_or_else(faster)
+        self.of_server("cpu-bound").filter(|_| !self.waits_itself()).unwrap_or_else(faster)
     }
 
     fn cores_short(&self) -> Advice {
@@ -211,14 +215,8 @@ impl Asked<'_> {
             )))
             .then(no_more("more workers or threads would not help"));
         }
-        let phases = basis.phases();
-        let computing_ns = phases.get(Phase::Cpu).saturating_add(phases.get(Phase::RunQueue));
-        let is_all = ratio(computing_ns, basis.busy_ns()) >= COMPUTING_HOLDS_MIN_RATIO;
-        let of_server = if is_all { self.of_server("cpu-bound/cores") } else { None };
-        of_server.unwrap_or_else(|| {
-            Advice::first(act("give the host more cores").or(act("make the code faster")))
-                .then(no_more("more workers or threads would make it worse"))
-        })
+        Advice::first(act("give the host more cores").or(act("make the code faster")))
+            .then(no_more("more workers or threads would not help"))
     }
 
     fn cpu_taken(&self, by: Option<TakenBy>) -> Advice {

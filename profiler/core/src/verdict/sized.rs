@@ -5,13 +5,13 @@
 //! helped. A number is the smallest that prevents most of what any number does, as far as the CPU allows.
 //! Where each process has a queue of its own, one request in a hundred may find all its slots busy.
 
-use crate::finding::basis::{Basis, sum, waited_ns};
+use crate::finding::basis::{Basis, waited_ns};
 use crate::finding::load::{busiest_process_cpu, server_cpu_ns};
 use crate::finding::{ratio, request_seconds};
 use crate::model::more_slots::MoreSlots;
-use crate::phase::Phase;
 use crate::server::advice::{Advice, Change, Direction, Number, Sizes};
 use crate::server::queueing::all_busy;
+use crate::server::site::Site;
 
 /// So many times the present number at most: what more of them would do cannot be known from this load.
 const MOST_TIMES: u64 = 4;
@@ -22,9 +22,6 @@ const MOST_TIMES_APART: u64 = 8;
 /// the requests that computed rose from 79 to 87 ms (`make mixes`, seed 49).
 const COMPUTING_TAKES_LONGER: &str =
     "requests that compute may take longer then: threads of one process share its GIL";
-/// The share of service time, without what clients took, that is computing or waiting to, from which that is
-/// worth saying.
-const COMPUTING_MIN_RATIO: f64 = 0.1;
 /// So many requests may find all slots of their process busy that p99 does not see them.
 const ALL_BUSY_MAX_RATIO: f64 = 0.01;
 /// From such a part of slots on that are busy, in the mean, none that is there was unseen.
@@ -53,10 +50,7 @@ pub(super) fn with_numbers(basis: &Basis<'_>, advice: Advice, inflicted_ns: u64)
         ),
         None => advice,
     };
-    let phases = basis.phases();
-    let computing_ns = sum(phases, &[Phase::Cpu, Phase::RunQueue, Phase::GilWait]);
-    let of_clients_ns = sum(phases, &[Phase::ClientReadStall, Phase::ClientWriteStall]);
-    if ratio(computing_ns, phases.served_ns().saturating_sub(of_clients_ns)) < COMPUTING_MIN_RATIO {
+    if !Site::of(basis.snapshot).computes {
         return Some(advice);
     }
     let is_meant = |change: &Change| {

@@ -3,13 +3,14 @@
 //! In: nothing. Out: steps and parts.
 
 use super::setting::CPU_MAX;
-use super::{Advice, Direction, Part, Scope, Setting, Step, act, raise};
+use super::{Advice, Direction, Part, Scope, Setting, act, raise};
 
-/// Where slots run out for want of CPU. Fewer processes only help where hardly anything else holds slots,
-/// which `cpu-bound` says: one in place of three halved the answers a second where requests also waited for a
-/// back end (`make mixes`, seed 66).
-pub fn more_cpu() -> Step {
-    act("give the server more CPU").or(act("make the code faster"))
+/// Where processes that share a listener take connections that others could serve at once.
+pub fn apart(server: &str) -> Part {
+    act(format!(
+        "run each {server} process at a port of its own, behind a proxy that gives a request to the one with \
+         least to do (least_conn in nginx)"
+    ))
 }
 
 /// Where a quota of CPU stops the server.

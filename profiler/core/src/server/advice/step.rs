@@ -101,11 +101,6 @@ impl Part {
         self.so("as far as there are cores").each_change(|change| change.limit = Some(Limit::Cores))
     }
 
-    /// This part, down to the number of cores, which the sentence has named, and no further.
-    pub fn towards_cores(self) -> Self {
-        self.so("towards their number").each_change(|change| change.limit = Some(Limit::Cores))
-    }
-
     /// This part, which is this arrangement.
     pub const fn arranging(mut self, arrangement: Arrangement) -> Self {
         self.arrangement = Some(arrangement);

@@ -3,7 +3,7 @@
 //! In: id of a finding, the server. Out: advice. Options are named as on the command line.
 
 use crate::model::Server;
-use crate::server::advice::common::{keep_idle_longer, keep_within, raise_cpu_limit};
+use crate::server::advice::common::{apart, keep_idle_longer, keep_within, raise_cpu_limit};
 use crate::server::advice::{
     Advice, Arrangement, Direction, Part, Setting, Sizes, Step, act, lower, raise, say, use_option,
 };
@@ -49,7 +49,6 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<A
         "slow-clients" => slow_clients(concurrency, &slots),
         "idle-connections" => idle_connections(concurrency, server, &slots),
         "cpu-bound" => cpu_bound(&slots),
-        "cpu-bound/cores" => cores_short(&slots),
         "cpu-throttled" => Advice::first(raise_cpu_limit()).then(
             lower(&slots.workers)
                 .when("If that cannot be")
@@ -65,7 +64,7 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<A
         ),
         "loop-blocked" => loop_blocked(&server.worker_class),
         "loop-blocked/computing" => loop_computing(&server.worker_class, &slots),
-        "full-beside-free" => accepts_without_capacity(concurrency, server, &slots),
+        "full-beside-free" => accepts_without_capacity(concurrency, server, &slots, site),
         "herd" => herd(concurrency, server, &slots, site),
         "more-slots" => slots_waiting(concurrency, &slots),
         // A worker with a queue of its own is waited for while others are free.
@@ -135,16 +134,6 @@ fn cpu_bound(slots: &Slots) -> Advice {
     Advice::first(raise(&slots.workers).up_to_cores())
         .then(say("more threads do not help while Python code holds the GIL").no_more(Sizes::Threads))
         .then(say("with the cores busy, only faster code or more machines help"))
-}
-
-fn cores_short(slots: &Slots) -> Advice {
-    Advice::first(act("give the host more cores").or(lower(&slots.workers).towards_cores()))
-        .then(say("requests are then served one after the other instead of all slowly"))
-        .then(
-            say("more workers or threads would make it worse")
-                .no_more(Sizes::Processes)
-                .no_more(Sizes::Threads),
-        )
 }
 
 fn gil_contention(concurrency: Concurrency, slots: &Slots) -> Advice {
@@ -217,8 +206,14 @@ fn one_queue() -> Advice {
 /// Only gthread's acceptor and event loops take what nobody is free for. `--worker-connections` is no way to
 /// keep them from it. Connections that send nothing count too, and with as many of these as it allows the
 /// worker answers nobody (gthread, gevent, eventlet). The ASGI and tornado workers do not look at it at all.
-fn accepts_without_capacity(concurrency: Concurrency, server: &Server, slots: &Slots) -> Advice {
+fn accepts_without_capacity(concurrency: Concurrency, server: &Server, slots: &Slots, site: &Site) -> Advice {
     match concurrency {
+        // In fewer processes they would wait for one another's GIL instead.
+        Concurrency::Threads | Concurrency::Unknown if site.computes => Advice::first(
+            act("make faster what computes there")
+                .or(apart("gunicorn"))
+                .because("a worker takes connections also while all of its threads are busy"),
+        ),
         Concurrency::Threads | Concurrency::Unknown => Advice::first(
             fewer_workers(slots)
                 .so(format!("({}, {})", slots.workers, slots.threads))
@@ -351,8 +346,9 @@ fn herd(concurrency: Concurrency, server: &Server, slots: &Slots, site: &Site) -
     let is_passed = server.settings.iter().any(|one| one.name == "bind" && one.value.contains("fd://"));
     let may_split = site.own_tcp && !is_passed && server.number("listen_fds").is_none();
     let can_split = major(server).is_some_and(|major| major >= 24);
-    // gthread keeps as many slots in fewer workers.
-    let waits_if_fewer = site.waits_if_fewer && concurrency != Concurrency::Threads;
+    // gthread keeps as many slots in fewer workers, which share a GIL.
+    let waits_if_fewer =
+        if concurrency == Concurrency::Threads { site.computes } else { site.waits_if_fewer };
     match (may_split, can_split, site.waits_if_split) {
         (true, true, false) => split(in_fewer(lower(&slots.workers))),
         _ if waits_if_fewer => {

@@ -6,15 +6,21 @@
 use super::DAEMON;
 use crate::model::Server;
 use crate::server::advice::common::{keep_idle_longer, keep_within, raise_cpu_limit};
-use crate::server::advice::{
-    Advice, Arrangement, Direction, Part, Scope, Setting, Sizes, act, lower, raise, say,
-};
+use crate::server::advice::{Advice, Arrangement, Direction, Scope, Setting, Sizes, act, lower, raise, say};
+use crate::server::site::Site;
 
-pub(super) fn advice(finding_id: &str, server: &Server) -> Option<Advice> {
-    let advice =
-        if server.worker_class == DAEMON { daemon(finding_id, server) } else { embedded(finding_id, server) };
+pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<Advice> {
+    let advice = if server.worker_class == DAEMON {
+        daemon(finding_id, server, site)
+    } else {
+        embedded(finding_id, server)
+    };
     advice.or_else(|| shared(finding_id, server))
 }
+
+/// Why a daemon process is full beside free ones.
+const ONE_TOOK_MORE: &str =
+    "all daemon processes accept from one socket, and one of them took more than it could serve";
 
 /// A parameter of `WSGIDaemonProcess`, with its present value and mod_wsgi-express's option.
 fn parameter(server: &Server, name: &str, setting: &str) -> Setting {
@@ -29,12 +35,7 @@ fn keep_alive_timeout(server: &Server) -> Setting {
         .or_as("mod_wsgi-express: --keep-alive-timeout")
 }
 
-/// A warning of more of both.
-fn no_more(text: &str) -> Part {
-    say(text).no_more(Sizes::Processes).no_more(Sizes::Threads)
-}
-
-fn daemon(finding_id: &str, server: &Server) -> Option<Advice> {
+fn daemon(finding_id: &str, server: &Server, site: &Site) -> Option<Advice> {
     let processes = parameter(server, "processes", "processes").sizing(Sizes::Processes);
     let threads = parameter(server, "threads", "threads").sizing(Sizes::Threads);
     Some(match finding_id {
@@ -63,10 +64,6 @@ fn daemon(finding_id: &str, server: &Server) -> Option<Advice> {
             raise(&processes).up_to_cores().because("each has an interpreter of its own"),
         )
         .then(say("more threads only wait for the same interpreter").no_more(Sizes::Threads)),
-        "cpu-bound/cores" => {
-            Advice::first(act("give the host more cores").or(lower(&processes).towards_cores()))
-                .then(no_more("more processes or threads would make it worse"))
-        }
         "gil-contention" => Advice::first(
             raise(&processes)
                 .up_to_cores()
@@ -83,15 +80,14 @@ fn daemon(finding_id: &str, server: &Server) -> Option<Advice> {
         "more-slots" => Advice::first(
             raise(&threads).because("requests wait rather than compute, and a waiting thread costs little"),
         ),
+        // In fewer processes requests that compute would wait for one another's GIL.
+        "more-slots/one-worker" if site.computes => Advice::first(raise(&threads).because(ONE_TOOK_MORE)),
         "more-slots/one-worker" => Advice::first(
             act("use fewer processes with more threads")
                 .with(processes.clone(), Direction::Lower)
                 .with(threads.clone(), Direction::Raise)
                 .or(raise(&threads))
-                .because(
-                    "all daemon processes accept from one socket, and one of them took more than it could \
-                     serve",
-                ),
+                .because(ONE_TOOK_MORE),
         ),
         _ => return None,
     })

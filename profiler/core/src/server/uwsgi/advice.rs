@@ -59,14 +59,6 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<A
         "cpu-bound" => Advice::first(raise(processes).up_to_cores())
             .then(say("more threads do not help while Python code holds the GIL").no_more(Sizes::Threads))
             .then(say("with the cores busy, only faster code or more machines help")),
-        "cpu-bound/cores" => Advice::first(
-            act("give the host more cores").or(lower(processes).towards_cores()),
-        )
-        .then(
-            say("more workers or threads would make it worse")
-                .no_more(Sizes::Processes)
-                .no_more(Sizes::Threads),
-        ),
         "gil-contention" => gil_contention(&slots),
         "cpu-throttled" => Advice::first(raise_cpu_limit())
             .then(lower(processes).when("If that cannot be")),
