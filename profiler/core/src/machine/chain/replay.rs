@@ -3,9 +3,9 @@
 //! In: when each request came, how long it was served, and how much of that it was at which leaf. Out:
 //! request time that would not have been, for each leaf or set of leaves, and with more servers.
 //!
-//! A line is first come, first served, before as many servers as its processes have slots (Kiefer and
-//! Wolfowitz, 1955; of one server Lindley, 1952). What holds a slot beside requests is in no line: without it
-//! at least the time that was held would not have been.
+//! A line is first come, first served, before as many servers as its processes have slots, or as were seen to
+//! serve at once (Kiefer and Wolfowitz, 1955; of one server Lindley, 1952). What holds a slot beside requests
+//! is in no line: without it at least the time that was held would not have been.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -24,6 +24,9 @@ const MAX_CUTS: usize = 131_072;
 const MAX_TRIES: usize = 24;
 /// Each tried number is so much larger than the one before, or by one slot for each line.
 const STEP: usize = 8;
+/// So many requests at once for no more than such a part of the time in which any is served are none: a
+/// hundredth.
+const MOMENT_PART: u64 = 100;
 /// From this part on what a number prevents is all of it, in hundredths.
 const ALL_HUNDREDTHS: u64 = 99;
 
@@ -34,6 +37,8 @@ struct Job {
     /// The number of its line, as it is replayed.
     line: usize,
     arrival_ns: u64,
+    /// How long it waited to be served.
+    waited_ns: u64,
     service_ns: u64,
     /// Where its times at leaves stand.
     cuts: (u32, u32),
@@ -68,13 +73,14 @@ pub(super) struct Replayed {
 }
 
 impl Lines {
-    /// A request: its process, when it came, how long it was served, and how long of that at which leaf.
+    /// A request: its process, when it came, how long it waited and was served, and how long of the latter at
+    /// which leaf.
     #[inline]
     pub(super) fn add(
         &mut self,
         tgid: Tid,
         arrival_ns: u64,
-        service_ns: u64,
+        (waited_ns, service_ns): (u64, u64),
         at: impl Iterator<Item = (Leaf, u64)>,
     ) {
         if self.jobs.len() >= MAX_JOBS || self.cuts.len() >= MAX_CUTS {
@@ -85,7 +91,7 @@ impl Lines {
         self.cuts.extend(at);
         let place = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
         let cuts = (place(first), place(self.cuts.len()));
-        self.jobs.push(Job { tgid, line: 0, arrival_ns, service_ns, cuts });
+        self.jobs.push(Job { tgid, line: 0, arrival_ns, waited_ns, service_ns, cuts });
     }
 
     /// Plays them once more. `None`: there were too many.
@@ -147,7 +153,33 @@ impl Lines {
                 number
             });
         }
-        servers
+        // Which threads serve is not always known.
+        let seen = self.served_at_once(servers.len());
+        servers.iter().zip(seen).map(|(count, seen)| seen.max(*count)).collect()
+    }
+
+    /// How many requests of each line were served at once, for more than a moment.
+    fn served_at_once(&self, lines: usize) -> Vec<usize> {
+        let mut length_ns: Vec<Vec<u64>> = vec![Vec::new(); lines];
+        let served = self.jobs.iter().map(|job| {
+            let from_ns = job.arrival_ns.saturating_add(job.waited_ns);
+            (job.line, from_ns, from_ns.saturating_add(job.service_ns))
+        });
+        sweep(served, lines, |line, number, ns| {
+            let Some(of_line) = length_ns.get_mut(line) else { return };
+            of_line.resize(of_line.len().max(number + 1), 0);
+            of_line.get_mut(number).into_iter().for_each(|sum| *sum = sum.saturating_add(ns));
+        });
+        let most = |of_line: &Vec<u64>| {
+            let any_ns = of_line.iter().skip(1).fold(0, |sum: u64, ns| sum.saturating_add(*ns));
+            let mut so_many_ns = 0_u64;
+            let at_least = of_line.iter().enumerate().rev().find(|(_, ns)| {
+                so_many_ns = so_many_ns.saturating_add(**ns);
+                so_many_ns > any_ns / MOMENT_PART
+            });
+            at_least.map_or(0, |(number, _)| number)
+        };
+        length_ns.iter().map(most).collect()
     }
 
     /// What more servers prevent. Of requests that come whenever they come it is what the replay says. Of
@@ -187,23 +219,14 @@ impl Lines {
 
     /// Of each line: how its requests waited. `ends`: when each was over.
     fn waiting(&self, ends: &[u64], servers: &[usize]) -> Vec<Waiting> {
-        let jobs = || self.jobs.iter().zip(ends);
-        let begin = jobs().map(|(job, _)| (job.arrival_ns, true, job.line));
-        let mut changes: Vec<(u64, bool, usize)> =
-            begin.chain(jobs().map(|(job, end_ns)| (*end_ns, false, job.line))).collect();
-        changes.sort_unstable();
+        let there = self.jobs.iter().zip(ends).map(|(job, end_ns)| (job.line, job.arrival_ns, *end_ns));
         let mut waiting: Vec<Waiting> = vec![Waiting::default(); servers.len()];
-        let mut present: Vec<(usize, u64)> = vec![(0, 0); servers.len()];
-        for (at_ns, begins, line) in changes {
-            let of_line = (present.get_mut(line), waiting.get_mut(line), servers.get(line));
-            let (Some((number, since_ns)), Some(waiting), Some(servers)) = of_line else { continue };
-            let length_ns = at_ns - *since_ns;
+        sweep(there, servers.len(), |line, number, length_ns| {
+            let (Some(waiting), Some(servers)) = (waiting.get_mut(line), servers.get(line)) else { return };
             let beyond = number.saturating_sub(*servers) as u64;
             waiting.sum_ns = waiting.sum_ns.saturating_add(length_ns.saturating_mul(beyond));
             waiting.any_ns += if beyond > 0 { length_ns } else { 0 };
-            *number = if begins { *number + 1 } else { number.saturating_sub(1) };
-            *since_ns = at_ns;
-        }
+        });
         waiting
     }
 
@@ -227,6 +250,26 @@ impl Lines {
             *free = Reverse(end_ns);
             over(job, end_ns);
         }
+    }
+}
+
+/// Tells of intervals of so many lines how many lie over one another, and for how long: a line, a number, a
+/// length. One that ends as another begins does not lie over it.
+fn sweep(
+    intervals: impl Iterator<Item = (usize, u64, u64)>,
+    lines: usize,
+    mut each: impl FnMut(usize, usize, u64),
+) {
+    let changes = intervals
+        .flat_map(|(line, from_ns, until_ns)| [(from_ns, true, line), (until_ns.max(from_ns), false, line)]);
+    let mut changes: Vec<(u64, bool, usize)> = changes.collect();
+    changes.sort_unstable();
+    let mut present: Vec<(usize, u64)> = vec![(0, 0); lines];
+    for (at_ns, begins, line) in changes {
+        let Some((number, since_ns)) = present.get_mut(line) else { continue };
+        each(line, *number, at_ns - *since_ns);
+        *number = if begins { *number + 1 } else { number.saturating_sub(1) };
+        *since_ns = at_ns;
     }
 }
 
@@ -267,6 +310,8 @@ mod tests {
     const FILE: Leaf = Leaf::of(LeafKind::File);
     const SLEEP: Leaf = Leaf::of(LeafKind::Sleep);
     const MS: u64 = 1_000_000;
+    /// A request of which it was not seen when it was served.
+    const NOT_SEEN: u64 = u64::MAX;
 
     fn without(
         lines: Lines,
@@ -287,7 +332,7 @@ mod tests {
         for index in 0..200 {
             let stall_ns = if index == 10 { 1_500 * MS } else { 0 };
             let at = (stall_ns > 0).then_some((FILE, stall_ns));
-            lines.add(1, index * 10 * MS, 7 * MS + stall_ns, at.into_iter());
+            lines.add(1, index * 10 * MS, (NOT_SEEN, 7 * MS + stall_ns), at.into_iter());
         }
         let all_ns = lines.time_ns(&[], &[1], &[]);
         let (each, together) = prevented(lines, 1).unwrap();
@@ -300,9 +345,9 @@ mod tests {
     fn one_of_four_servers_that_hangs_holds_little_and_prevents_much() {
         // At 97 % of four servers; the first request never ends.
         let mut lines = Lines::default();
-        lines.add(1, 0, 10_000 * MS, std::iter::once((FILE, 10_000 * MS)));
+        lines.add(1, 0, (NOT_SEEN, 10_000 * MS), std::iter::once((FILE, 10_000 * MS)));
         for index in 0..1000 {
-            lines.add(1, index * 10 * MS, 38 * MS, std::iter::empty());
+            lines.add(1, index * 10 * MS, (NOT_SEEN, 38 * MS), std::iter::empty());
         }
         let (each, _) = prevented(lines, 4).unwrap();
         assert!(each[0] > 100 * 10_000 * MS, "{}", each[0]);
@@ -313,16 +358,34 @@ mod tests {
         let mut lines = Lines::default();
         for index in 0..10 {
             let at = [(FILE, 3 * MS), (SLEEP, 4 * MS)];
-            lines.add(1, index * 100 * MS, 10 * MS, at.into_iter());
+            lines.add(1, index * 100 * MS, (NOT_SEEN, 10 * MS), at.into_iter());
         }
         assert_eq!(prevented(lines, 1), Some((vec![30 * MS, 40 * MS], 70 * MS)));
     }
 
     #[test]
+    fn a_line_has_as_many_servers_as_were_seen_to_serve_at_once_for_more_than_a_moment() {
+        // Two at a time, each for 100 ms; one in ten lies over two others for as long.
+        let of = |over_ns: u64| {
+            let mut lines = Lines::default();
+            for index in 0..20 {
+                lines.add(1, index * 50 * MS, (0, 100 * MS), std::iter::once((FILE, 50 * MS)));
+            }
+            lines.add(1, 20 * MS, (0, over_ns), std::iter::empty());
+            lines.jobs.sort_by_key(|job| job.arrival_ns);
+            let servers = lines.queue_up(|_| LineOf { line: 1, slots: 1 });
+            let (each, _) = lines.without(&[[FILE].into()], &servers);
+            (servers, each[0] / MS)
+        };
+        assert_eq!(of(MS), (vec![2], 20 * 50), "nobody waits");
+        assert_eq!(of(200 * MS), (vec![3], 20 * 50));
+    }
+
+    #[test]
     fn leaves_that_are_one_cause_prevent_together_what_neither_does_alone() {
         let mut lines = Lines::default();
-        lines.add(1, 0, 20 * MS, [(FILE, 10 * MS), (SLEEP, 10 * MS)].into_iter());
-        lines.add(1, 5 * MS, MS, std::iter::empty());
+        lines.add(1, 0, (NOT_SEEN, 20 * MS), [(FILE, 10 * MS), (SLEEP, 10 * MS)].into_iter());
+        lines.add(1, 5 * MS, (NOT_SEEN, MS), std::iter::empty());
         let both: BTreeSet<Leaf> = [FILE, SLEEP].into();
         let (each, together) =
             without(lines, &[[FILE].into(), both], |_| LineOf { line: 1, slots: 1 }).unwrap();
@@ -334,9 +397,9 @@ mod tests {
     fn lines_of_processes_are_apart_or_one() {
         let stalled = || {
             let mut lines = Lines::default();
-            lines.add(1, 0, 10 * MS, std::iter::once((FILE, 10 * MS)));
-            lines.add(2, MS, MS, std::iter::empty());
-            lines.add(1, MS, MS, std::iter::empty());
+            lines.add(1, 0, (NOT_SEEN, 10 * MS), std::iter::once((FILE, 10 * MS)));
+            lines.add(2, MS, (NOT_SEEN, MS), std::iter::empty());
+            lines.add(1, MS, (NOT_SEEN, MS), std::iter::empty());
             lines
         };
         let apart = without(stalled(), &[[FILE].into()], |tgid| LineOf { line: tgid.into(), slots: 1 });
@@ -358,15 +421,15 @@ mod tests {
     fn clients_that_ask_again_at_once_need_as_many_slots_as_they_are() {
         let mut busy = Lines::default();
         for number in 0..400 {
-            busy.add(1, number * 100 * MS / 8, 100 * MS, std::iter::empty());
+            busy.add(1, number * 100 * MS / 8, (NOT_SEEN, 100 * MS), std::iter::empty());
         }
         assert_eq!(more_slots(busy, |_| LineOf { line: 1, slots: 8 }), MoreSlots::default(), "nobody waits");
         // Sixteen clients before eight slots, of 100 ms each: each waits for 100 ms.
         let mut crowd = Lines::default();
         for round in 0..50 {
-            (0..8).for_each(|_| crowd.add(1, round * 100 * MS, 100 * MS, std::iter::empty()));
+            (0..8).for_each(|_| crowd.add(1, round * 100 * MS, (NOT_SEEN, 100 * MS), std::iter::empty()));
         }
-        (0..8).for_each(|_| crowd.add(1, 0, 100 * MS, std::iter::empty()));
+        (0..8).for_each(|_| crowd.add(1, 0, (NOT_SEEN, 100 * MS), std::iter::empty()));
         let more = more_slots(crowd, |_| LineOf { line: 1, slots: 8 });
         // Those that were there from the beginning stand in line for all of it.
         assert_eq!((more.slots, more.waited_ns), (8, 50 * 8 * 100 * MS));
@@ -378,7 +441,7 @@ mod tests {
     fn a_burst_needs_as_many_slots_as_it_is_large_and_no_number_prevents_more_than_was_waited() {
         let mut lines = Lines::default();
         for burst in 0..20 {
-            (0..4).for_each(|_| lines.add(1, burst * 1000 * MS, 100 * MS, std::iter::empty()));
+            (0..4).for_each(|_| lines.add(1, burst * 1000 * MS, (NOT_SEEN, 100 * MS), std::iter::empty()));
         }
         let more = more_slots(lines, |_| LineOf { line: 1, slots: 1 });
         assert_eq!(more.waited_ns, 20 * (100 + 200 + 300) * MS);
@@ -391,8 +454,8 @@ mod tests {
     fn lines_of_their_own_get_slots_of_their_own() {
         let mut lines = Lines::default();
         for burst in 0..20 {
-            (0..2).for_each(|_| lines.add(1, burst * 1000 * MS, 100 * MS, std::iter::empty()));
-            lines.add(2, burst * 1000 * MS, 100 * MS, std::iter::empty());
+            (0..2).for_each(|_| lines.add(1, burst * 1000 * MS, (NOT_SEEN, 100 * MS), std::iter::empty()));
+            lines.add(2, burst * 1000 * MS, (NOT_SEEN, 100 * MS), std::iter::empty());
         }
         let more = more_slots(lines, |tgid| LineOf { line: tgid.into(), slots: 1 });
         assert_eq!((more.slots, more.waited_ns), (2, 2000 * MS));
@@ -408,7 +471,7 @@ mod tests {
     fn of_more_requests_than_are_kept_nothing_is_said() {
         let mut lines = Lines::default();
         for index in 0..=MAX_JOBS as u64 {
-            lines.add(1, index, 1, std::iter::empty());
+            lines.add(1, index, (NOT_SEEN, 1), std::iter::empty());
         }
         assert_eq!(prevented(lines, 1), None);
     }

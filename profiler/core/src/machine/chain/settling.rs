@@ -75,6 +75,12 @@ pub(super) fn to_be_served_ns(phases: &Phases) -> u64 {
     TO_BE_SERVED.iter().fold(0, |sum, phase| phases.get(*phase).saturating_add(sum))
 }
 
+/// The same, and how long it was served.
+pub(super) fn waited_and_served(phases: &Phases) -> (u64, u64) {
+    let waited_ns = to_be_served_ns(phases);
+    (waited_ns, phases.total_ns().saturating_sub(waited_ns))
+}
+
 /// Phases in which a request is worked for, and does not wait.
 const WORK: [Phase; 4] = [Phase::Cpu, Phase::ReadHead, Phase::ReadBody, Phase::Write];
 

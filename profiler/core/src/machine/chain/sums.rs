@@ -14,7 +14,7 @@ use crate::machine::chain::leaves::{ChainStep, LeafShare};
 use crate::machine::chain::prevented;
 use crate::machine::chain::replay::{LineOf, Lines};
 use crate::machine::chain::settle::{Settled, unfollowed};
-use crate::machine::chain::settling::{SHORTEST_NS, Settling, TO_BE_SERVED, is_work, to_be_served_ns};
+use crate::machine::chain::settling::{SHORTEST_NS, Settling, TO_BE_SERVED, is_work, waited_and_served};
 use crate::machine::chain::short_requests::{ShortRequests, ShortSum};
 use crate::model::chain::{
     ChainExample, Chains, ExampleHop, Hops, Leaf, LeafKind, LeafTime, Object, RequestWait,
@@ -166,8 +166,8 @@ impl Sums {
         if has_wait {
             return self.add_to_line(endpoint, request);
         }
-        let service_ns = request.phases.total_ns().saturating_sub(to_be_served_ns(&request.phases));
-        self.lines.add(request.tgid, request.times.start_ns, service_ns, std::iter::empty());
+        let lengths = waited_and_served(&request.phases);
+        self.lines.add(request.tgid, request.times.start_ns, lengths, std::iter::empty());
     }
 
     /// Adds such a request to its line, with the leaves that it met for longer than a moment.
@@ -176,8 +176,7 @@ impl Sums {
         let phases = &request.phases;
         let met = phases.iter().filter(|(_, ns)| *ns >= SHORTEST_NS);
         let met = met.filter_map(|of_phase| Some((met_alone(endpoint, request, of_phase)?, of_phase.1)));
-        let service_ns = phases.total_ns().saturating_sub(to_be_served_ns(phases));
-        self.lines.add(request.tgid, request.times.start_ns, service_ns, met);
+        self.lines.add(request.tgid, request.times.start_ns, waited_and_served(phases), met);
     }
 
     /// What was short is added to what was followed.
@@ -230,8 +229,8 @@ impl Sums {
         *self.requests.entry(request.endpoint).or_default() += 1;
         let in_service = settled.shares.iter().filter(|((phase, _, _), _)| !TO_BE_SERVED.contains(phase));
         let in_service = in_service.map(|((_, leaf, _), share)| (*leaf, share.ns));
-        let service_ns = total_ns.saturating_sub(to_be_served_ns(&request.phases));
-        self.lines.add(request.tgid, request.start_ns, service_ns, in_service);
+        let lengths = waited_and_served(&request.phases);
+        self.lines.add(request.tgid, request.start_ns, lengths, in_service);
         self.outside.add((request.endpoint, request.start_ns, request.end_ns), &settled.outside);
         self.note_longest(request, total_ns, &settled);
         let mut by_leaf: FxHashMap<Leaf, u64> = FxHashMap::default();
