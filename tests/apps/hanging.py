@@ -9,11 +9,26 @@ import threading
 import time
 
 lock = threading.Lock()
+other_lock = threading.RLock()
 
 
 def holds():
     with lock:
         time.sleep(3600)  # holds
+
+
+def takes_first():
+    with lock:
+        time.sleep(0.5)
+        with other_lock:  # takes_first
+            pass
+
+
+def takes_last():
+    with other_lock:
+        time.sleep(0.5)
+        with lock:  # takes_last
+            pass
 
 
 def waits():
@@ -34,7 +49,10 @@ def asks():
     connection.recv(1)  # asks
 
 
-ROUTES = {"/sleeps": sleeps, "/holds": holds, "/waits": waits, "/waits_for_a_while": waits_for_a_while, "/asks": asks}
+ROUTES = {
+    f"/{route.__name__}": route
+    for route in (sleeps, holds, waits, waits_for_a_while, asks, takes_first, takes_last)
+}
 
 
 def app(environ, start_response):

@@ -187,9 +187,11 @@ impl Reader {
             held_by,
             object,
             place: None,
+            locks: Vec::new(),
         };
         let place = self.places.as_mut().and_then(|places| places.read(&self.proc, thread.tgid, thread.tid));
-        Ok(Look { seen, again, ends, place })
+        let locks = place.as_ref().map_or_else(Vec::new, |place| place.locks.clone());
+        Ok(Look { seen: AsleepSeen { locks, ..seen }, again, ends, place })
     }
 
     /// Gives the place of a look its number, once the thread is known to have slept on. Returns it where it

@@ -7,6 +7,7 @@
 pub mod code;
 mod collecting;
 mod elf;
+mod held;
 mod holder;
 mod layout;
 pub(super) mod memory;

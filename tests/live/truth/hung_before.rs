@@ -76,22 +76,22 @@ impl Recipe for Hanging {
     }
 }
 
-fn ask(address: &Address, path: &str) -> anyhow::Result<TcpStream> {
+pub(super) fn ask(address: &Address, path: &str) -> anyhow::Result<TcpStream> {
     let mut client = TcpStream::connect(address.to_string())?;
     write!(client, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")?;
     Ok(client)
 }
 
 /// A server of which so many slots hang, and what keeps them so.
-struct Hung {
-    server: Server,
+pub(super) struct Hung {
+    pub(super) server: Server,
     back_end: String,
     _kept: Vec<TcpStream>,
     _listener: TcpListener,
 }
 
 impl Hung {
-    fn start(name: &'static str, hung: usize) -> anyhow::Result<Self> {
+    pub(super) fn start(name: &'static str, hung: usize) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let back_end = listener.local_addr()?.to_string();
         let server = Server::start(&Hanging { name, back_end: back_end.clone() })?;

@@ -14,6 +14,7 @@ mod cpus;
 mod gil;
 mod gil_holder;
 mod gil_stacks;
+mod held_locks;
 mod herd;
 mod hung_before;
 mod independence;

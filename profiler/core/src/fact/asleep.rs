@@ -38,6 +38,9 @@ pub struct AsleepSeen {
     /// runs no Python, or that could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<u32>,
+    /// Locks of Python that it has taken by `with`: the addresses of their words, as futex(2) has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<u64>,
 }
 
 const fn is_nothing(arguments: &[u64; 3]) -> bool {

@@ -5,6 +5,7 @@
 //! another thing's. Layouts are those of `PyCodeObject` (Include/cpython/code.h), strings and bytes as
 //! Include/cpython/unicodeobject.h and bytesobject.h have them; all figures are of `x86_64`.
 
+mod blocks;
 mod lines;
 pub(super) mod object;
 
@@ -63,6 +64,7 @@ const fn layout_of(version: Version) -> Option<CodeLayout> {
         instructions: 208,
         characters: 40,
         wide: 16,
+        variables: 72,
         table: LineTable::Locations,
     };
     let older = CodeLayout {
@@ -74,17 +76,20 @@ const fn layout_of(version: Version) -> Option<CodeLayout> {
         instructions: 0,
         characters: 48,
         wide: 24,
+        variables: 0,
         table: LineTable::Steps,
     };
     Some(match version.minor_of_3() {
         Some(8 | 9) => older,
         Some(10) => CodeLayout { table: LineTable::Ranges, ..older },
         Some(11) => {
-            CodeLayout { first_line: 72, version: 0, instructions: 184, characters: 48, wide: 24, ..newer }
+            let newer = CodeLayout { first_line: 72, variables: 76, instructions: 184, ..newer };
+            CodeLayout { version: 0, characters: 48, wide: 24, ..newer }
         }
         Some(12) => CodeLayout { instructions: 192, ..newer },
         Some(13) => CodeLayout { instructions: 200, ..newer },
-        Some(14 | 15) => newer,
+        // A frame's values are tagged there, and a `with` block keeps more of them.
+        Some(14 | 15) => CodeLayout { variables: 0, ..newer },
         _ => return None,
     })
 }

@@ -18,6 +18,7 @@ use self::numbered::Numbered;
 use super::Interpreters;
 use super::code::layouts;
 use super::code::object::{Code, CodeLayout, identity, read};
+use super::held::HeldWay;
 use super::memory::{Memory, Metered, ProcessMemory};
 use super::number::inner;
 use super::program::Program;
@@ -29,6 +30,8 @@ use crate::fact::same::share_memory;
 
 /// Frames that are named of one thread, the innermost.
 const MAX_FRAMES: usize = 48;
+/// Locks of one thread that are told.
+const MAX_LOCKS: usize = 8;
 /// Processes that are known; the memory of each is held open.
 const MAX_PROCESSES: usize = 1024;
 /// Code objects remembered of one process, and the bytes of their names and tables, of one and of all.
@@ -63,6 +66,8 @@ pub struct PlaceRead {
     /// Which program of which process it is.
     serial: u64,
     seen: PlaceSeen,
+    /// Locks that it has taken by `with`: the addresses of their words, those of its innermost frame first.
+    pub locks: Vec<u64>,
 }
 
 impl PlaceRead {
@@ -89,6 +94,8 @@ struct Python {
     memory: ProcessMemory,
     way: StackWay,
     layout: CodeLayout,
+    /// How taken locks are read; `None`: they are not.
+    held: Option<HeldWay>,
     /// Threads are known there by the numbers of another PID namespace.
     foreign_numbers: bool,
     /// The number by which its main thread may still be known.
@@ -114,8 +121,8 @@ impl PlaceReader {
             .python(proc, tgid)
             .and_then(|python| Some((python.serial, python.place(proc, tgid, tid, &mut unplaced)?)));
         self.unplaced += unplaced;
-        let (serial, seen) = found?;
-        self.ask(proc, tgid, serial, seen)
+        let (serial, (seen, locks)) = found?;
+        Some(PlaceRead { locks, ..self.ask(proc, tgid, serial, seen) })
     }
 
     /// The functions in which a thread that sleeps stands, the innermost first, each with its file; `None`:
@@ -129,13 +136,13 @@ impl PlaceReader {
     pub fn name(&mut self, proc: &Proc, tgid: u32, stack: &[StackFrame], is_cut: bool) -> Option<PlaceRead> {
         let python = self.python(proc, tgid)?;
         let (serial, seen) = (python.serial, python.name(stack, is_cut)?);
-        self.ask(proc, tgid, serial, seen)
+        Some(self.ask(proc, tgid, serial, seen))
     }
 
     /// Has it found whose code a place's files are.
-    fn ask(&mut self, proc: &Proc, tgid: u32, serial: u64, seen: PlaceSeen) -> Option<PlaceRead> {
+    fn ask(&mut self, proc: &Proc, tgid: u32, serial: u64, seen: PlaceSeen) -> PlaceRead {
         self.ask.files(proc, (serial, tgid), seen.frames.iter().map(|frame| frame.file.as_str()));
-        Some(PlaceRead { serial, seen })
+        PlaceRead { serial, seen, locks: Vec::new() }
     }
 
     /// A process that runs Python that can be read.
@@ -171,7 +178,7 @@ impl PlaceReader {
 
     /// The place with whose code it is, its number, and whether it is new; what it has of that by now.
     pub fn number(&mut self, read: PlaceRead) -> Option<(PlaceSeen, bool)> {
-        let PlaceRead { serial, seen: mut place } = read;
+        let PlaceRead { serial, seen: mut place, .. } = read;
         for frame in &mut place.frames {
             if let Some(known) = self.ask.known(serial, &frame.file) {
                 frame.whose = known.whose;
@@ -240,6 +247,7 @@ impl PlaceReader {
             memory,
             way,
             layout,
+            held: HeldWay::of(&seen),
             foreign_numbers: seen.foreign_numbers,
             // Where the kernel does not say, the parent's state may be the parent's own.
             inherited_number: seen.inherited_number.filter(|_| is_shared.is_some()),
@@ -291,22 +299,32 @@ impl Python {
         Some(named.frames.into_iter().zip(&stack.frames).map(stood).collect())
     }
 
-    fn place(&mut self, proc: &Proc, tgid: u32, tid: u32, unplaced: &mut u64) -> Option<PlaceSeen> {
+    /// Where a thread is, and which locks it has taken.
+    fn place(
+        &mut self,
+        proc: &Proc,
+        tgid: u32,
+        tid: u32,
+        unplaced: &mut u64,
+    ) -> Option<(PlaceSeen, Vec<u64>)> {
         let numbers = self.numbers(proc, tgid, tid)?;
         let memory = Metered::new(&self.memory, MAX_READS, Instant::now() + MAX_READING);
-        let codes = NamedCodes {
-            layout: self.layout,
-            known: &mut self.codes,
-            bytes: &mut self.codes_bytes,
-            most: self.max_codes_bytes,
-        };
         let stack = self.way.read(&memory, &numbers, &mut self.states).filter(|_| !memory.is_spent());
-        let seen = stack.map(|stack| {
+        let found = stack.map(|stack| {
+            let codes = NamedCodes {
+                layout: self.layout,
+                known: &mut self.codes,
+                bytes: &mut self.codes_bytes,
+                most: self.max_codes_bytes,
+            };
             let is_cut = stack.is_cut || stack.frames.len() > MAX_FRAMES;
-            codes.name(&memory, stack.frames.into_iter().take(MAX_FRAMES), is_cut)
+            let frames = || stack.frames.iter().copied().take(MAX_FRAMES);
+            let seen = codes.name(&memory, frames(), is_cut);
+            let of = |frame: FrameAt| Some(self.held?.locks(&memory, frame, self.codes.get(&frame.code)?));
+            (seen, frames().filter_map(of).flatten().take(MAX_LOCKS).collect())
         });
         *unplaced += u64::from(memory.is_spent());
-        seen.filter(|seen| !seen.frames.is_empty())
+        found.filter(|(seen, _)| !seen.frames.is_empty())
     }
 
     fn name(&mut self, stack: &[StackFrame], is_cut: bool) -> Option<PlaceSeen> {

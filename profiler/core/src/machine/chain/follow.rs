@@ -4,6 +4,7 @@
 //! which all of that time goes.
 
 mod candidates;
+mod held;
 mod kinds;
 mod lasting;
 mod looked;

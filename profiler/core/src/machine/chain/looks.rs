@@ -112,6 +112,8 @@ pub(in crate::machine) struct AsleepLooks {
     /// Who hangs in a request since before the trace, as looks say.
     pub hung: HungThreads,
     threads: BoundedMap<Tid, VecDeque<AsleepLook>, MAX_THREADS>,
+    /// By process and a lock's word: the thread that was seen to have the lock last.
+    holders: BoundedMap<(Tid, u64), Tid, MAX_OBJECTS>,
     numbers: FxHashMap<ObjectSeen, u32>,
     objects: Vec<ObjectSeen>,
     places: BTreeMap<u32, PlaceSeen>,
@@ -131,6 +133,11 @@ impl AsleepLooks {
             && let Some((first, is_shared)) = self.sockets.get_or_insert_with(inode, || (seen.tgid, false))
         {
             *is_shared |= *first != seen.tgid;
+        }
+        for lock in &seen.locks {
+            if let Some(last) = self.holders.get_or_default((seen.tgid, *lock)) {
+                *last = seen.tid;
+            }
         }
         if let Some(looks) = self.threads.get_or_default(seen.tid)
             && looks.back().is_none_or(|last| last.at_ns <= at_ns)
@@ -229,6 +236,11 @@ impl AsleepLooks {
             (None, Some(looks)) => !looks.is_empty() && looks.iter().all(is_outside),
             (None, None) => false,
         }
+    }
+
+    /// The thread of a process that was seen to have a lock last, by the lock's word.
+    pub(super) fn holder(&self, tgid: Tid, lock: u64) -> Option<Tid> {
+        self.holders.get(&(tgid, lock)).copied()
     }
 
     /// Processes and threads of which there are looks, in order.
@@ -349,6 +361,11 @@ impl AsleepLooks {
             !looks.is_empty()
         });
         self.sockets.clear();
+        let threads = &self.threads;
+        let has = |tid: &Tid, lock: u64| {
+            threads.get(tid).and_then(VecDeque::back).is_some_and(|look| look.seen.locks.contains(&lock))
+        };
+        self.holders.retain(|(_, lock), tid| has(tid, *lock));
         if self.objects.len() <= MAX_OBJECTS / 2 {
             return false;
         }
@@ -363,7 +380,11 @@ impl AsleepLooks {
 
     /// Threads and objects that found no place.
     pub(super) const fn evicted(&self) -> u64 {
-        self.threads.evicted() + self.displaced + self.sockets.evicted() + self.unnamed
+        self.threads.evicted()
+            + self.holders.evicted()
+            + self.displaced
+            + self.sockets.evicted()
+            + self.unnamed
     }
 }
 

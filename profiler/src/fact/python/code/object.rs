@@ -6,13 +6,16 @@
 
 use profiler_common::stack::{COMPARED_BYTES, CodeIdentity, content_of, mix};
 
+use super::blocks::depth_at;
 use super::lines::{LineTable, line_at};
 use crate::fact::python::memory::Memory;
 
 /// Longest name of a file or function, in characters.
 const MAX_NAME: u64 = 1024;
-/// Longest table of lines.
+/// Longest table of lines or of exceptions.
 const MAX_TABLE_BYTES: u64 = 256 * 1024;
+/// Distance of `co_exceptiontable`, from 3.11 on.
+const EXCEPTIONS: u64 = 40;
 
 /// Distances in a code object of one version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub(in crate::fact::python) struct CodeLayout {
     pub(super) characters: u64,
     /// How much further those of other strings are.
     pub(super) wide: u64,
+    /// Of the number of its frames' variables; 0: its frames' stacks are not read by a table.
+    pub(super) variables: u64,
     pub(super) table: LineTable,
 }
 
@@ -41,12 +46,23 @@ pub(in crate::fact::python) struct Code {
     pub(super) instructions: u64,
     pub(super) table: Vec<u8>,
     pub(super) kind: LineTable,
+    /// Variables of its frames, before their stack of values.
+    pub(in crate::fact::python) variables: u32,
+    /// Its table of exceptions.
+    pub(super) exceptions: Vec<u8>,
 }
 
 impl Code {
     /// Bytes that are remembered.
     pub(in crate::fact::python) const fn bytes(&self) -> usize {
-        size_of::<Self>() + self.file.capacity() + self.function.capacity() + self.table.capacity()
+        let tables = self.table.capacity() + self.exceptions.capacity();
+        size_of::<Self>() + self.file.capacity() + self.function.capacity() + tables
+    }
+
+    /// Values that lie for certain on its frames' stack at the instruction at an address.
+    pub(in crate::fact::python) fn depth(&self, instruction: u64) -> u32 {
+        let offset = instruction.checked_sub(self.instructions);
+        offset.map_or(0, |offset| depth_at(&self.exceptions, offset))
     }
 
     /// Line of the instruction at an address, or at so many bytes behind the first where frames have that;
@@ -125,18 +141,30 @@ pub(in crate::fact::python) fn read(memory: &dyn Memory, address: u64, layout: C
         return None;
     }
     let identity = identity(memory, address, layout)?;
-    let table_at = identity.lines;
-    let length = memory.word(table_at.checked_add(16)?).ok().filter(|length| *length <= MAX_TABLE_BYTES)?;
-    let mut table = vec![0; usize::try_from(length).ok()?];
-    memory.read(table_at.checked_add(32)?, &mut table).ok()?;
+    // Names do not depend on it.
+    let blocks = || {
+        let variables = memory.word(at(layout.variables).filter(|_| layout.variables > 0)?).ok()? as u32;
+        Some((variables, bytes(memory, memory.word(at(EXCEPTIONS)?).ok()?)?))
+    };
+    let (variables, exceptions) = blocks().unwrap_or_default();
     Some(Code {
         identity,
         file: text(memory, identity.file, layout)?,
         function: text(memory, identity.function, layout)?,
         instructions: if layout.instructions == 0 { 0 } else { at(layout.instructions)? },
-        table,
+        table: bytes(memory, identity.lines)?,
         kind: layout.table,
+        variables,
+        exceptions,
     })
+}
+
+/// A `bytes` that is no longer than tables are.
+fn bytes(memory: &dyn Memory, address: u64) -> Option<Vec<u8>> {
+    let length = memory.word(address.checked_add(16)?).ok().filter(|length| *length <= MAX_TABLE_BYTES)?;
+    let mut bytes = vec![0; usize::try_from(length).ok()?];
+    memory.read(address.checked_add(32)?, &mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// A `str` of printable characters. Its state (at 32) says how wide its characters are, and whether they are
@@ -160,4 +188,24 @@ fn text(memory: &dyn Memory, address: u64, layout: CodeLayout) -> Option<String>
     };
     let text: String = bytes.chunks_exact(usize::try_from(width).ok()?).map(character).collect();
     (!text.is_empty() && !text.contains(char::is_control)).then_some(text)
+}
+
+#[cfg(test)]
+pub(in crate::fact::python) mod tests {
+    use super::*;
+
+    /// Code whose first instruction is at 0 and whose frames have three variables, with such a table of
+    /// exceptions.
+    pub(in crate::fact::python) fn code_with_blocks(exceptions: &[u8]) -> Code {
+        Code {
+            identity: CodeIdentity::default(),
+            file: String::new(),
+            function: String::new(),
+            instructions: 0,
+            table: Vec::new(),
+            kind: LineTable::Locations,
+            variables: 3,
+            exceptions: exceptions.to_vec(),
+        }
+    }
 }

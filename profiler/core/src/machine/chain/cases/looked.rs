@@ -322,3 +322,49 @@ fn a_connection_that_was_not_looked_at_leads_to_the_target_itself_where_all_near
     assert_eq!(asked(&both), unknown(NotFollowed::Acceptors), "another host's port");
     assert_eq!(asked(&[]), unknown(NotFollowed::Acceptors));
 }
+
+/// Thread 2 waits for 100 ms for the lock of word 8. 3 slept in such a way meanwhile, and had these locks
+/// then.
+fn behind_one_that_has(locks: &[u64], third: Did) -> Case {
+    let at = |address| match waits(Phase::LockWait, SleepEnd::Open) {
+        Did::Slept(sleep) => Did::Slept(SegmentSleep { object: Object::Futex { address }, ..sleep }),
+        did => did,
+    };
+    let mut case = Case::new()
+        .did(2, 100, at(8))
+        .did(3, 100, third)
+        .did(4, 100, waits(Phase::Sleep, SleepEnd::Outside))
+        .on(2, (0, 100))
+        .phase(Phase::LockWait, 100);
+    for (tid, locks) in [(2, &[16][..]), (3, locks)] {
+        let seen = AsleepSeen { tgid: PROCESS, tid, locks: locks.to_vec(), ..AsleepSeen::default() };
+        case.chain.note_look(seen, 50 * MS, 0, None);
+    }
+    case
+}
+
+#[test]
+fn who_was_seen_to_have_a_lock_stands_behind_a_wait_for_it_whoever_else_could_have_it() {
+    let asks = Did::Slept(SegmentSleep {
+        object: Object::Peer { port: 5 },
+        ..sleep(Phase::BackendWait, SleepEnd::Open)
+    });
+    let leaves = |locks: &[u64]| behind_one_that_has(locks, asks).leaves();
+    assert_eq!(leaves(&[24, 8]), [(LeafKind::BackEnd, Object::Peer { port: 5 }, None, None, 100)]);
+    let watched = Some(Unreleased::Watched);
+    let unknown = (LeafKind::NotFollowed, Object::Unknown, watched, Some(NotFollowed::Holder), 100);
+    assert_eq!(leaves(&[24]), [unknown], "another lock");
+}
+
+#[test]
+fn two_locks_that_are_taken_in_both_orders_are_a_cycle() {
+    let waits_for = |address| {
+        let wait =
+            SegmentSleep { object: Object::Futex { address }, ..sleep(Phase::LockWait, SleepEnd::Open) };
+        behind_one_that_has(&[8], Did::Slept(wait)).leaves()
+    };
+    let cycle = (LeafKind::NotReleased, Object::Unknown, Some(Unreleased::Cycle), None, 100);
+    assert_eq!(waits_for(16), [cycle]);
+    let one_of_them = waits_for(24);
+    assert_ne!(one_of_them, [cycle], "nobody was seen to have what the other waits for");
+}

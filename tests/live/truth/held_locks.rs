@@ -1,0 +1,78 @@
+//! Who has a lock that is not given back, where several threads could have it.
+//!
+//! In: gunicorn with `hanging.py`, whose threads hang. Out: verdicts. The application is the witness: which
+//! route takes which lock by `with`, and what it does then, is in its text.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::trace::{Trace, Traced};
+
+use crate::hung_before::{Hung, ask};
+
+/// These routes hang, asked for in this order, after `/asks` by so many; watched for three seconds.
+fn watched(asking: usize, routes: &[&str], options: &[&str]) -> anyhow::Result<Traced> {
+    let hung = Hung::start("gunicorn", asking)?;
+    let mut clients = Vec::new();
+    for route in routes {
+        clients.push(ask(hung.server.address(), route)?);
+        // One that comes too early would take the lock of another.
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    let trace = Trace::start_with(hung.server.pid(), options)?;
+    std::thread::sleep(Duration::from_secs(3));
+    let traced = trace.end()?;
+    drop(clients);
+    Ok(traced)
+}
+
+/// Leaves of waits for a lock.
+fn behind_locks(traced: &Traced) -> anyhow::Result<Vec<&Value>> {
+    let leaves = traced.value("/chains/leaves")?.as_array().context("no leaves")?;
+    Ok(leaves.iter().filter(|leaf| leaf["hops"][0] == "lock_wait").collect())
+}
+
+/// One has the lock and sleeps, one asks a back end and has it not: who waits, waits for the first.
+fn the_one_that_has_it_is_told(options: &[&str]) -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _others = shared()?;
+    let traced = watched(1, &["/holds", "/waits"], options)?;
+    let leaves = behind_locks(&traced)?;
+    let [leaf] = leaves.as_slice() else { anyhow::bail!("{leaves:#?}") };
+    ensure!(leaf["kind"] == "sleep" && leaf["reason"].is_null(), "{leaf:#}");
+    ensure!(leaf["line"].as_str().is_some_and(|line| line.contains("holds")), "{leaf:#}");
+    Ok(())
+}
+
+/// Each has a lock and waits for that of the other, while a third could have either.
+fn two_in_both_orders_are_a_cycle(options: &[&str]) -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _others = shared()?;
+    let traced = watched(1, &["/takes_first", "/takes_last"], options)?;
+    let leaves = behind_locks(&traced)?;
+    let is_cycle = |leaf: &&Value| leaf["kind"] == "not_released" && leaf["unreleased"] == "cycle";
+    ensure!(!leaves.is_empty() && leaves.iter().all(is_cycle), "{leaves:#?}");
+    Ok(())
+}
+
+const LIGHT: &[&str] = &["--light"];
+
+#[test]
+fn who_has_a_lock_by_with_is_told_though_another_could_have_it() -> anyhow::Result<()> {
+    the_one_that_has_it_is_told(&[])
+}
+
+#[test]
+fn two_locks_taken_in_both_orders_are_a_cycle_in_light_mode() -> anyhow::Result<()> {
+    two_in_both_orders_are_a_cycle(LIGHT)
+}
+
+#[test]
+#[ignore = "make live: make test has each in the other mode"]
+fn locks_that_hang_are_told_alike_in_both_modes() -> anyhow::Result<()> {
+    the_one_that_has_it_is_told(LIGHT)?;
+    two_in_both_orders_are_a_cycle(&[])
+}
