@@ -3,9 +3,9 @@
 //! In: when each request came, how long it was served, and how much of that it was at which leaf. Out:
 //! request time that would not have been, for each leaf or set of leaves, and with more servers.
 //!
-//! A line is first come, first served, before as many servers as its processes have slots, or as were seen to
-//! serve at once (Kiefer and Wolfowitz, 1955; of one server Lindley, 1952). What holds a slot beside requests
-//! is in no line: without it at least the time that was held would not have been.
+//! A line is first come, first served, before as many servers as its processes have slots; where none is
+//! known, as were seen to serve at once (Kiefer and Wolfowitz, 1955; of one server Lindley, 1952). What holds
+//! a slot beside requests is in no line: without it at least the time that was held would not have been.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -57,7 +57,7 @@ pub(in crate::machine) struct Lines {
 pub(super) struct LineOf {
     /// What distinguishes the line.
     pub line: u64,
-    /// Slots of this process.
+    /// Slots of this process; 0: not known.
     pub slots: usize,
 }
 
@@ -153,9 +153,12 @@ impl Lines {
                 number
             });
         }
-        // Which threads serve is not always known.
+        if !servers.contains(&0) {
+            return servers;
+        }
         let seen = self.served_at_once(servers.len());
-        servers.iter().zip(seen).map(|(count, seen)| seen.max(*count)).collect()
+        let of_line = |(count, seen): (&usize, usize)| if *count == 0 { seen.max(1) } else { *count };
+        servers.iter().zip(seen).map(of_line).collect()
     }
 
     /// How many requests of each line were served at once, for more than a moment.
@@ -260,8 +263,9 @@ fn sweep(
     lines: usize,
     mut each: impl FnMut(usize, usize, u64),
 ) {
-    let changes = intervals
-        .flat_map(|(line, from_ns, until_ns)| [(from_ns, true, line), (until_ns.max(from_ns), false, line)]);
+    let intervals = intervals.filter(|(_, from_ns, until_ns)| from_ns < until_ns);
+    let changes =
+        intervals.flat_map(|(line, from_ns, until_ns)| [(from_ns, true, line), (until_ns, false, line)]);
     let mut changes: Vec<(u64, bool, usize)> = changes.collect();
     changes.sort_unstable();
     let mut present: Vec<(usize, u64)> = vec![(0, 0); lines];
@@ -364,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_as_many_servers_as_were_seen_to_serve_at_once_for_more_than_a_moment() {
+    fn a_line_whose_slots_are_not_known_has_as_many_as_served_at_once_for_more_than_a_moment() {
         // Two at a time, each for 100 ms; one in ten lies over two others for as long.
         let of = |over_ns: u64| {
             let mut lines = Lines::default();
@@ -373,7 +377,7 @@ mod tests {
             }
             lines.add(1, 20 * MS, (0, over_ns), std::iter::empty());
             lines.jobs.sort_by_key(|job| job.arrival_ns);
-            let servers = lines.queue_up(|_| LineOf { line: 1, slots: 1 });
+            let servers = lines.queue_up(|_| LineOf { line: 1, slots: 0 });
             let (each, _) = lines.without(&[[FILE].into()], &servers);
             (servers, each[0] / MS)
         };

@@ -443,7 +443,7 @@ fn line_of(histories: &Histories, attendance: &Attendance, tgid: Tid) -> LineOf 
     /// Numbers of processes do not reach this bit.
     const LISTENER: u64 = 1 << 63;
     let threads = || histories.of_process(tgid).iter().filter_map(|tid| Some((*tid, histories.get(*tid)?)));
-    let slots = threads().filter(|(_, history)| history.is_slot).count().max(1);
+    let slots = threads().filter(|(_, history)| history.is_slot).count();
     let is_handed = threads().any(|(_, history)| history.accepts && !history.is_slot);
     // Who hangs since before accepts nowhere.
     let of_worker = || attendance.listener_of_worker(tgid);
