@@ -142,10 +142,11 @@ impl Asked<'_> {
         !cause.is_serial && cause.endpoint != Some(0) && cause.is_for_slots()
     }
 
-    /// Whether the requests concerned are at it themselves and wait for nobody else: however many threads or
-    /// workers there are, they take as long.
+    /// Whether the requests concerned are at it themselves, most of the time, and wait for nobody else:
+    /// however many threads or workers there are, they take as long.
     fn waits_itself(&self) -> bool {
-        self.cause.path.iter().next().is_none()
+        let cause = self.cause;
+        cause.path.iter().next().is_none() && cause.inflicted_ns.saturating_mul(2) <= cause.held_ns
     }
 
     /// The same without more of what would only wait as well: of anything, where requests wait for nobody
@@ -163,8 +164,14 @@ impl Asked<'_> {
         if !advice.moves().any(only_waits) {
             return advice;
         }
-        let faster =
-            || act("do that outside of what others wait for").or(act("make it take less time")).into();
+        let faster = || {
+            let other = if self.waits_itself() {
+                "do it less often"
+            } else {
+                "do that outside of what others wait for"
+            };
+            act(other).or(act("make it take less time")).into()
+        };
         advice.without(only_waits).unwrap_or_else(faster)
     }
 

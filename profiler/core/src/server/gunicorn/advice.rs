@@ -69,11 +69,13 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<A
         "more-slots" => slots_waiting(concurrency, &slots),
         // A worker with a queue of its own is waited for while others are free.
         "more-slots/one-worker" if splits_queue(server, site) => one_queue(),
-        "more-slots/one-worker" => Advice::first(
-            raise(&slots.threads)
-                .or(fewer_workers(&slots))
-                .because("connections stay with the worker that took them"),
-        ),
+        "more-slots/one-worker" => {
+            let because = "connections stay with the worker that took them";
+            let more = raise(&slots.threads);
+            // Their requests would wait for one another's GIL.
+            let more = if site.computes { more.into() } else { more.or(fewer_workers(&slots)) };
+            Advice::first(more.because(because))
+        }
         _ => return None,
     })
 }
@@ -350,7 +352,13 @@ fn herd(concurrency: Concurrency, server: &Server, slots: &Slots, site: &Site) -
     let waits_if_fewer =
         if concurrency == Concurrency::Threads { site.computes } else { site.waits_if_fewer };
     match (may_split, can_split, site.waits_if_split) {
-        (true, true, false) => split(in_fewer(lower(&slots.workers))),
+        (true, true, false) => {
+            let otherwise = (!waits_if_fewer).then(|| in_fewer(lower(&slots.workers)).when("Otherwise"));
+            otherwise.into_iter().fold(split(), Advice::then)
+        }
+        _ if waits_if_fewer && concurrency == Concurrency::Threads => {
+            Advice::first(say("leave it as it is: in fewer workers, requests that compute would share a GIL"))
+        }
         _ if waits_if_fewer => {
             let other = if may_split && can_split { ", or a listener for each" } else { "" };
             Advice::first(say(format!(
@@ -376,7 +384,7 @@ fn herd(concurrency: Concurrency, server: &Server, slots: &Slots, site: &Site) -
 
 /// A listener for each worker. The old listener, which lacks the option, keeps the port until the last who
 /// inherited it has ended.
-fn split(in_fewer: Step) -> Advice {
+fn split() -> Advice {
     Advice::first(
         use_option(&Setting::named("--reuse-port"))
             .and(act("restart gunicorn"))
@@ -384,5 +392,4 @@ fn split(in_fewer: Step) -> Advice {
     )
     .then(say("with a mere reload (HUP, USR2) new workers cannot bind"))
     .then(say("a worker that hangs keeps the connections of its own queue; one that ends loses them"))
-    .then(in_fewer.when("Otherwise"))
 }

@@ -378,10 +378,14 @@ fn listeners_are_split_where_the_version_does_and_the_server_opens_them() {
         ("gunicorn a:b", both, "Leave it as it is"),
         ("gunicorn a:b", Site { waits_if_fewer: true, ..own }, "Use --reuse-port"),
         ("gunicorn -k gthread --threads 4 a:b", both, "Lower --workers"),
+        ("gunicorn -k gthread --threads 4 a:b", Site { computes: true, ..split }, "Leave it as it is"),
     ] {
         let text = herd(line, Some("27.0.1"), &site);
         assert!(text.starts_with(begins), "{line}: {text}");
     }
+    let computes = Site { computes: true, ..own };
+    let text = herd("gunicorn -k gthread --threads 4 a:b", Some("27.0.1"), &computes);
+    assert!(text.starts_with("Use --reuse-port") && !text.contains("--workers"), "{text}");
 }
 
 #[test]
