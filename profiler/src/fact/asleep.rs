@@ -25,6 +25,7 @@ mod text;
 use std::io;
 use std::time::Duration;
 
+use profiler_common::system_call::FUTEX;
 use profiler_core::fact::asleep::{AsleepSeen, ConnectionState, ObjectSeen, OtherProcess, SleepState};
 
 use profiler_core::fact::place::{OwnCode, PlaceSeen, Whose};
@@ -190,7 +191,11 @@ impl Reader {
             locks: Vec::new(),
         };
         let place = self.places.as_mut().and_then(|places| places.read(&self.proc, thread.tgid, thread.tid));
-        let locks = place.as_ref().map_or_else(Vec::new, |place| place.locks.clone());
+        let mut locks = place.as_ref().map_or_else(Vec::new, |place| place.locks.clone());
+        // Who waits for a lock does not have it, whatever its frames say.
+        if call.number == Some(FUTEX) {
+            locks.retain(|lock| *lock != call.first_three()[0]);
+        }
         Ok(Look { seen: AsleepSeen { locks, ..seen }, again, ends, place })
     }
 

@@ -7,6 +7,7 @@
 //! has ended, and is not looked at. All figures are of `x86_64`.
 
 use profiler_core::fact::InterpreterSeen;
+use profiler_core::fact::place::PythonFrame;
 
 use super::code::object::Code;
 use super::layout::Version;
@@ -77,6 +78,24 @@ impl HeldWay {
             }
         }
     }
+}
+
+/// Whether a thread waits for a condition by its own calls: it has given back the condition's lock, which its
+/// `with` block may be about. An event, a semaphore or a barrier has a condition of its own
+/// (Lib/threading.py).
+pub(super) fn has_given_back(frames: &[PythonFrame]) -> bool {
+    let is_threading = |frame: &&PythonFrame| frame.file.ends_with("/threading.py");
+    let mut functions = frames.iter().take_while(is_threading).map(|frame| last_name(&frame.function));
+    let mut function = functions.next();
+    if function == Some("_acquire_restore") {
+        function = functions.next();
+    }
+    function == Some("wait") && functions.all(|function| function == "wait_for")
+}
+
+/// `wait` of `Condition.wait`.
+fn last_name(function: &str) -> &str {
+    function.rsplit_once('.').map_or(function, |(_, name)| name)
 }
 
 /// The lock that a value gives back, if it is the `__exit__` of one.

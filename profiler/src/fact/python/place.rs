@@ -18,7 +18,7 @@ use self::numbered::Numbered;
 use super::Interpreters;
 use super::code::layouts;
 use super::code::object::{Code, CodeLayout, identity, read};
-use super::held::HeldWay;
+use super::held::{HeldWay, has_given_back};
 use super::memory::{Memory, Metered, ProcessMemory};
 use super::number::inner;
 use super::program::Program;
@@ -66,7 +66,7 @@ pub struct PlaceRead {
     /// Which program of which process it is.
     serial: u64,
     seen: PlaceSeen,
-    /// Locks that it has taken by `with`: the addresses of their words, those of its innermost frame first.
+    /// Locks that it has taken by `with`: the addresses of their words, ascending.
     pub locks: Vec<u64>,
 }
 
@@ -320,8 +320,15 @@ impl Python {
             let is_cut = stack.is_cut || stack.frames.len() > MAX_FRAMES;
             let frames = || stack.frames.iter().copied().take(MAX_FRAMES);
             let seen = codes.name(&memory, frames(), is_cut);
-            let of = |frame: FrameAt| Some(self.held?.locks(&memory, frame, self.codes.get(&frame.code)?));
-            (seen, frames().filter_map(of).flatten().take(MAX_LOCKS).collect())
+            let mut locks = Vec::new();
+            if let Some(held) = self.held.filter(|_| !has_given_back(&seen.frames)) {
+                let of = |frame: FrameAt| Some(held.locks(&memory, frame, self.codes.get(&frame.code)?));
+                locks.extend(frames().take(seen.frames.len()).filter_map(of).flatten());
+                locks.sort_unstable();
+                locks.dedup();
+                locks.truncate(MAX_LOCKS);
+            }
+            (seen, locks)
         });
         *unplaced += u64::from(memory.is_spent());
         found.filter(|(seen, _)| !seen.frames.is_empty())

@@ -5,6 +5,7 @@
 use super::super::code::object::tests::code_with_blocks;
 use super::super::tests::Words;
 use super::*;
+use profiler_core::fact::place::Whose;
 
 const FRAME: u64 = 0x10_000;
 /// The stack of values of a frame.
@@ -63,6 +64,32 @@ fn the_blocks_of_a_frame_say_how_deep_its_stack_is_before_3_11() {
         assert_eq!(held(3, 4), [0x1008, 0x2008], "{text}");
         assert!(held(0, 4).is_empty(), "{text}: no block");
         assert!(held(21, 4).is_empty(), "{text}: more than there can be");
+    }
+}
+
+#[test]
+fn who_waits_for_a_condition_of_its_own_code_has_given_its_lock_back() {
+    let waits_in = |functions: &[&str], file: &str| {
+        let of = |function: &&str| PythonFrame {
+            file: "/usr/lib/python3.11/threading.py".to_owned(),
+            function: (*function).to_owned(),
+            line: 1,
+            whose: Whose::Unknown,
+        };
+        let mut frames: Vec<PythonFrame> = functions.iter().map(of).collect();
+        frames.push(PythonFrame { file: file.to_owned(), ..frames[0].clone() });
+        has_given_back(&frames)
+    };
+    for functions in [
+        &["Condition.wait"][..],
+        &["wait"],
+        &["Condition.wait", "Condition.wait_for"],
+        &["Condition._acquire_restore", "Condition.wait"],
+    ] {
+        assert!(waits_in(functions, "/srv/app.py"), "{functions:?}");
+    }
+    for functions in [&["Condition.wait", "Event.wait"][..], &["wait", "acquire"], &["RLock.acquire"]] {
+        assert!(!waits_in(functions, "/srv/app.py"), "{functions:?}");
     }
 }
 

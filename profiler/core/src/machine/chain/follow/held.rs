@@ -1,39 +1,70 @@
-//! The walk to who has a lock, where a look saw that.
+//! The walk to who has a lock, where looks saw that.
 //!
-//! In: a wait for a lock. Out: the thread that had taken it and slept meanwhile: who sleeps gives nothing
-//! back.
+//! In: a wait for a lock. Out: the thread that had taken it and slept meanwhile, and when: who sleeps gives
+//! nothing back.
 
 use profiler_common::system_call::FUTEX;
 
-use super::Follower;
+use super::{Follower, Interval};
 use crate::event::Tid;
 use crate::machine::chain::history::SegmentPart;
 use crate::machine::chain::looks::AsleepLook;
-use crate::machine::chain::segment::SegmentSleep;
-use crate::model::chain::Object;
+use crate::machine::chain::segment::{Did, Segment, SegmentSleep};
+use crate::machine::chain::split::split;
+use crate::model::chain::{Hops, Object};
+use crate::phase::Phase;
 
-/// Who slept with a lock for such a part of a wait for it had it all the time: a half.
-const PART_MIN: u64 = 2;
+/// Parts of the holder's time that are looked at.
+const MAX_PARTS: usize = 1024;
 
 impl<'a> Follower<'a> {
-    /// The thread of a process that had the lock for which another waited.
-    pub(super) fn holder_seen(
+    /// A lock was not released in an interval: on to who had it, as far as that was seen.
+    pub(super) fn locked(
+        &mut self,
+        of: (Tid, Tid),
+        part: SegmentPart<'a>,
+        sleep: &SegmentSleep,
+        ns: u64,
+        hops: Hops,
+    ) {
+        let Some((by, (from_ns, until_ns))) = self.holder_seen(of, part, sleep) else {
+            return self.unreleased(of, part, sleep, ns, hops);
+        };
+        let lengths = [from_ns - part.from_ns, until_ns - from_ns, part.until_ns - until_ns];
+        let &[before_ns, seen_ns, after_ns] = split(ns, &lengths).as_slice() else { return };
+        self.known_hop(Phase::LockWait, by, (from_ns, until_ns), seen_ns, hops);
+        self.unreleased(of, part, sleep, before_ns.saturating_add(after_ns), hops);
+    }
+
+    /// The thread of a process that had the lock for which another waited, and from when to when it was seen
+    /// to: from the first of its sleeps with the lock to the last.
+    fn holder_seen(
         &self,
         (tgid, tid): (Tid, Tid),
         part: SegmentPart<'a>,
         sleep: &SegmentSleep,
-        look: Option<&AsleepLook>,
-    ) -> Option<Tid> {
+    ) -> Option<(Tid, Interval)> {
         let lock = match sleep.object {
             Object::Futex { address } => address,
-            _ => look.filter(|look| look.seen.system_call == Some(FUTEX))?.seen.arguments.first().copied()?,
+            _ => word_waited_for(self.look(tid, part.segment)?)?,
         };
         let by = self.known.looks.holder(tgid, lock).filter(|by| *by != tid)?;
-        let middle_ns = part.from_ns + part.length_ns() / 2;
-        let then =
-            self.known.histories.get(by)?.within(middle_ns, middle_ns.saturating_add(1)).next()?.segment;
-        let together_ns = then.end_ns.min(part.until_ns).saturating_sub(then.start_ns.max(part.from_ns));
-        let has_it = self.look(by, then).is_some_and(|look| look.seen.locks.contains(&lock));
-        (has_it && together_ns.saturating_mul(PART_MIN) >= part.length_ns()).then_some(by)
+        let has_it = |segment: &Segment| {
+            matches!(segment.did, Did::Slept(sleep) if !sleep.is_idle)
+                && self
+                    .look(by, segment)
+                    .is_some_and(|look| look.seen.tgid == tgid && look.seen.locks.contains(&lock))
+        };
+        let history = self.known.histories.get(by)?;
+        let parts = history.within(part.from_ns, part.until_ns).take(MAX_PARTS);
+        let mut seen = parts.filter(|then| has_it(then.segment)).map(|then| (then.from_ns, then.until_ns));
+        let (from_ns, first_until_ns) = seen.next()?;
+        Some((by, (from_ns, seen.last().map_or(first_until_ns, |(_, until_ns)| until_ns))))
     }
+}
+
+/// The word of the lock that a look saw a thread wait for.
+fn word_waited_for(look: &AsleepLook) -> Option<u64> {
+    let is_futex = look.seen.system_call == Some(FUTEX);
+    look.seen.arguments.first().copied().filter(|_| is_futex)
 }

@@ -61,10 +61,7 @@ impl<'a> Follower<'a> {
             },
             (Phase::GilWait, SleepEnd::Holders(holders)) => self.holders(holders, interval, ns, hops),
             (Phase::LockWait, SleepEnd::Open | SleepEnd::Limit) => {
-                if let Some(by) = self.holder_seen((tgid, tid), part, &sleep, look) {
-                    return self.known_hop(Phase::LockWait, by, interval, ns, hops);
-                }
-                self.unreleased((tgid, tid), part, &sleep, ns, hops);
+                self.locked((tgid, tid), part, &sleep, ns, hops);
             }
             (Phase::ChildWait, SleepEnd::Thread(by)) if self.is_own_program(by) => {
                 self.hop(sleep.phase, by, interval, ns, hops);
