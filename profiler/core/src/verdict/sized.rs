@@ -13,9 +13,9 @@ use crate::server::advice::{Advice, Change, Direction, Number, Sizes};
 use crate::server::queueing::all_busy;
 use crate::server::site::Site;
 
-/// So many times the present number at most, or as many as were wanted at once, in the mean: what more of them
-/// would do cannot be known from this load. Four for one were too few where five were wanted (`make mixes`,
-/// seed 10239474).
+/// So many times the present number at most, or as many as were wanted at once, in the mean: what more of
+/// them would do cannot be known from this load. Four for one were too few where five were wanted (`make
+/// mixes`, seed 10239474).
 const MOST_TIMES: u64 = 4;
 /// The same where each process has a queue of its own: each needs slots to spare. Two in each of seven
 /// workers were too few for two slow clients, which met in one, and p99 rose tenfold (`make mixes`, seed 37).
