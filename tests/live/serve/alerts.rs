@@ -26,6 +26,8 @@ use super::dashboards::{file, queries};
 const PREFIX: &str = "wsgi_trace_";
 /// The tests of alerts: those over minutes, and those over days, which are evaluated less often.
 const TESTS: [&str; 2] = ["alerts.test.yml", "alerts.days.test.yml"];
+/// What autoscalers ask.
+const SCALING: [&str; 2] = ["scaling.yml", "scaling.test.yml"];
 /// The pages of the guide that say what each alert means.
 const PAGES: [&str; 2] = ["alerts.md", "alerts-on-findings.md"];
 /// Where `runbook_url` leads, until somebody puts the address of their own copy there.
@@ -136,8 +138,23 @@ fn anchor(heading: &str) -> String {
 
 #[test]
 fn alerts_fire_in_incidents_and_neither_on_an_ordinary_day_nor_for_one_bad_minute() -> anyhow::Result<()> {
-    let tests = TESTS.map(|name| ("test", name));
-    for (what, name) in [("check", "alerts.yml")].into_iter().chain(tests) {
+    promtool("alerts.yml", &TESTS)
+}
+
+#[test]
+fn replicas_are_asked_for_by_demand_and_not_where_more_slots_would_not_help() -> anyhow::Result<()> {
+    let [rules, tests] = SCALING;
+    promtool(rules, &[tests])?;
+    let (rules, recipe) = (read(rules)?, page("recipes/scaling.md")?);
+    let rule = rules.split("- record: ").nth(1).and_then(|rest| rest.lines().next()).context("no rule")?;
+    ensure!(recipe.matches(&format!("{rule}{{")).count() == 2, "the recipe asks for another than {rule}");
+    Ok(())
+}
+
+/// Prometheus's own tool takes these rules, and their tests pass.
+fn promtool(rules: &str, tests: &[&str]) -> anyhow::Result<()> {
+    let tests = tests.iter().map(|name| ("test", *name));
+    for (what, name) in [("check", rules)].into_iter().chain(tests) {
         let Ok(outcome) = Command::new("promtool").args([what, "rules"]).arg(file(name)).output() else {
             missing("promtool");
             return Ok(());
@@ -198,8 +215,9 @@ fn every_metric_of_a_dashboard_or_an_alert_is_exported_and_documented() -> anyho
     let (said, guide) = (exposition(&board())?, page("metrics.md")?);
     let exported = exported(&said);
     ensure!(exported.len() > 50, "only {} metrics: {said}", exported.len());
-    let alerts = ("alerts.yml".to_owned(), read("alerts.yml")?);
-    for (place, text) in queries()?.into_iter().chain([alerts]) {
+    let rules = ["alerts.yml", SCALING[0]].map(|name| Ok((name.to_owned(), read(name)?)));
+    let rules = rules.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    for (place, text) in queries()?.into_iter().chain(rules) {
         for (before, name) in metrics(&text) {
             let kind = kind(&exported, name).with_context(|| format!("{place}: {name} is not exported"))?;
             let is_counter = kind != "gauge";
