@@ -32,7 +32,8 @@ fn watched(asking: usize, routes: &[&str], options: &[&str]) -> anyhow::Result<T
 /// Leaves of waits for a lock.
 fn behind_locks(traced: &Traced) -> anyhow::Result<Vec<&Value>> {
     let leaves = traced.value("/chains/leaves")?.as_array().context("no leaves")?;
-    Ok(leaves.iter().filter(|leaf| leaf["hops"][0] == "lock_wait").collect())
+    let waits = |leaf: &&Value| leaf.pointer("/hops/0").is_some_and(|hop| hop == "lock_wait");
+    Ok(leaves.iter().filter(waits).collect())
 }
 
 /// One has the lock and sleeps, one asks a back end and has it not: who waits, waits for the first.
