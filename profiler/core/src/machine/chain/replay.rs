@@ -3,9 +3,10 @@
 //! In: when each request came, how long it was served, and how much of that it was at which leaf. Out:
 //! request time that would not have been, for each leaf or set of leaves, and with more servers.
 //!
-//! A line is first come, first served, before as many servers as its processes have slots; where none is
-//! known, as were seen to serve at once (Kiefer and Wolfowitz, 1955; of one server Lindley, 1952). What holds
-//! a slot beside requests is in no line: without it at least the time that was held would not have been.
+//! A line is first come, first served, before as many servers as its processes have slots (Kiefer and
+//! Wolfowitz, 1955; of one server Lindley, 1952). Where none is known, or its requests would have waited far
+//! longer than they did, it has as many as were seen to serve at once. What holds a slot beside requests is
+//! in no line: without it at least the time that was held would not have been.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -25,8 +26,10 @@ const MAX_TRIES: usize = 24;
 /// Each tried number is so much larger than the one before, or by one slot for each line.
 const STEP: usize = 8;
 /// So many requests at once for no more than such a part of the time in which any is served are none: a
-/// hundredth.
+/// hundredth. Nor is as short a wait one.
 const MOMENT_PART: u64 = 100;
+/// So many times as long as requests waited is far longer.
+const FAR_LONGER: u64 = 2;
 /// From this part on what a number prevents is all of it, in hundredths.
 const ALL_HUNDREDTHS: u64 = 99;
 
@@ -153,12 +156,29 @@ impl Lines {
                 number
             });
         }
-        if !servers.contains(&0) {
-            return servers;
-        }
         let seen = self.served_at_once(servers.len());
-        let of_line = |(count, seen): (&usize, usize)| if *count == 0 { seen.max(1) } else { *count };
-        servers.iter().zip(seen).map(of_line).collect()
+        let is_true = self.is_true(&servers);
+        let of_line = |((count, seen), is_true): ((&usize, usize), bool)| {
+            if is_true { *count } else { seen.max(*count).max(1) }
+        };
+        servers.iter().zip(seen).zip(is_true).map(of_line).collect()
+    }
+
+    /// Whether the requests of each line waited as they would have before so many servers, and no less.
+    fn is_true(&self, servers: &[usize]) -> Vec<bool> {
+        let mut sums: Vec<(u64, u64, u64)> = vec![(0, 0, 0); servers.len()];
+        self.play(&[], servers, &[], |job, end_ns| {
+            let Some((replayed_ns, waited_ns, service_ns)) = sums.get_mut(job.line) else { return };
+            let wait_ns = end_ns.saturating_sub(job.arrival_ns).saturating_sub(job.service_ns);
+            *replayed_ns = replayed_ns.saturating_add(wait_ns);
+            *waited_ns = waited_ns.saturating_add(job.waited_ns);
+            *service_ns = service_ns.saturating_add(job.service_ns);
+        });
+        let is_true = |(count, (replayed_ns, waited_ns, service_ns)): (&usize, (u64, u64, u64))| {
+            let is_longer = replayed_ns / FAR_LONGER > waited_ns && replayed_ns > service_ns / MOMENT_PART;
+            *count > 0 && !is_longer
+        };
+        servers.iter().zip(sums).map(is_true).collect()
     }
 
     /// How many requests of each line were served at once, for more than a moment.
@@ -377,12 +397,24 @@ mod tests {
             }
             lines.add(1, 20 * MS, (0, over_ns), std::iter::empty());
             lines.jobs.sort_by_key(|job| job.arrival_ns);
-            let servers = lines.queue_up(|_| LineOf { line: 1, slots: 0 });
-            let (each, _) = lines.without(&[[FILE].into()], &servers);
-            (servers, each[0] / MS)
+            // Whether none is known, or one that cannot have been all.
+            let [none, one] = [0, 1].map(|slots| lines.queue_up(|_| LineOf { line: 1, slots }));
+            assert_eq!(none, one);
+            let (each, _) = lines.without(&[[FILE].into()], &one);
+            (one, each[0] / MS)
         };
         assert_eq!(of(MS), (vec![2], 20 * 50), "nobody waits");
         assert_eq!(of(200 * MS), (vec![3], 20 * 50));
+    }
+
+    #[test]
+    fn a_line_whose_requests_waited_as_replayed_has_the_servers_that_are_known() {
+        // Each comes while the one before it is served.
+        let mut lines = Lines::default();
+        for index in 0..20 {
+            lines.add(1, index * 50 * MS, (index * 50 * MS, 100 * MS), std::iter::empty());
+        }
+        assert_eq!(lines.queue_up(|_| LineOf { line: 1, slots: 1 }), [1]);
     }
 
     #[test]
