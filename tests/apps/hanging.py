@@ -17,6 +17,15 @@ def holds():
         time.sleep(3600)  # holds
 
 
+def holds_without_with():
+    other_lock.acquire()
+    time.sleep(3600)  # holds_without_with
+
+
+def waits_for_the_other():
+    other_lock.acquire()  # waits_for_the_other
+
+
 def takes_first():
     with lock:
         time.sleep(0.5)
@@ -51,7 +60,17 @@ def asks():
 
 ROUTES = {
     f"/{route.__name__}": route
-    for route in (sleeps, holds, waits, waits_for_a_while, asks, takes_first, takes_last)
+    for route in (
+        sleeps,
+        holds,
+        waits,
+        waits_for_a_while,
+        asks,
+        holds_without_with,
+        waits_for_the_other,
+        takes_first,
+        takes_last,
+    )
 }
 
 

@@ -39,7 +39,7 @@ use self::others::Others;
 use self::sockets::Sockets;
 use self::text::HeldMaps;
 use super::process::process_of_thread;
-use super::python::place::{PlaceRead, PlaceReader};
+use super::python::place::{Locks, PlaceRead, PlaceReader};
 use super::{Proc, read};
 
 /// Bytes of one file of a thread.
@@ -189,14 +189,14 @@ impl Reader {
             object,
             place: None,
             locks: Vec::new(),
+            lock_taken_by: None,
         };
-        let place = self.places.as_mut().and_then(|places| places.read(&self.proc, thread.tgid, thread.tid));
-        let mut locks = place.as_ref().map_or_else(Vec::new, |place| place.locks.clone());
-        // Who waits for a lock does not have it, whatever its frames say.
-        if call.number == Some(FUTEX) {
-            locks.retain(|lock| *lock != call.first_three()[0]);
-        }
-        Ok(Look { seen: AsleepSeen { locks, ..seen }, again, ends, place })
+        let waits_at = (call.number == Some(FUTEX)).then(|| call.first_three()[0]);
+        let read = |places: &mut PlaceReader| places.read(&self.proc, thread.tgid, thread.tid, waits_at);
+        let place = self.places.as_mut().and_then(read);
+        let locks = place.as_ref().map_or_else(Locks::default, |place| place.locks.clone());
+        let seen = AsleepSeen { locks: locks.taken, lock_taken_by: locks.taken_by, ..seen };
+        Ok(Look { seen, again, ends, place })
     }
 
     /// Gives the place of a look its number, once the thread is known to have slept on. Returns it where it

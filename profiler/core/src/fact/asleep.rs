@@ -41,6 +41,9 @@ pub struct AsleepSeen {
     /// Locks of Python that it has taken by `with`: the addresses of their words, as futex(2) has them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub locks: Vec<u64>,
+    /// The thread of its process that has the lock for which it waits, as that lock says (`RLock`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock_taken_by: Option<u32>,
 }
 
 const fn is_nothing(arguments: &[u64; 3]) -> bool {

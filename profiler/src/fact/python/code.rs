@@ -65,6 +65,7 @@ const fn layout_of(version: Version) -> Option<CodeLayout> {
         characters: 40,
         wide: 16,
         variables: 72,
+        stack_size: 64,
         table: LineTable::Locations,
     };
     let older = CodeLayout {
@@ -77,19 +78,21 @@ const fn layout_of(version: Version) -> Option<CodeLayout> {
         characters: 48,
         wide: 24,
         variables: 0,
+        stack_size: 32,
         table: LineTable::Steps,
     };
     Some(match version.minor_of_3() {
         Some(8 | 9) => older,
         Some(10) => CodeLayout { table: LineTable::Ranges, ..older },
         Some(11) => {
-            let newer = CodeLayout { first_line: 72, variables: 76, instructions: 184, ..newer };
+            let newer =
+                CodeLayout { first_line: 72, variables: 76, stack_size: 68, instructions: 184, ..newer };
             CodeLayout { version: 0, characters: 48, wide: 24, ..newer }
         }
         Some(12) => CodeLayout { instructions: 192, ..newer },
         Some(13) => CodeLayout { instructions: 200, ..newer },
         // A frame's values are tagged there, and a `with` block keeps more of them.
-        Some(14 | 15) => CodeLayout { variables: 0, ..newer },
+        Some(14 | 15) => CodeLayout { variables: 0, stack_size: 0, ..newer },
         _ => return None,
     })
 }

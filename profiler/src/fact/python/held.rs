@@ -1,10 +1,10 @@
-//! Locks that a thread has taken by `with` and not given back, read from its frames.
+//! Locks that a thread has taken by `with` and not given back, and who has the `RLock` that it waits for.
 //!
 //! In: the memory of a process, a frame of a thread that sleeps, its code. Out: the addresses of these locks'
-//! words, as futex(2) has them. Within a `with` block the block's `__exit__` lies on the frame's stack of
-//! values: for `threading.Lock` and `RLock` a function in C that is bound to the lock
-//! (Modules/_threadmodule.c, 3.8 to 3.13). What lies above what is known to be there may be of a block that
-//! has ended, and is not looked at. All figures are of `x86_64`.
+//! words, as futex(2) has them; a thread, by what `pthread_self` gives it. Within a `with` block the block's
+//! `__exit__` lies on the frame's stack of values: for `threading.Lock` and `RLock` a function in C that is
+//! bound to the lock (Modules/_threadmodule.c, 3.8 to 3.13). What lies above what is known to be there may be
+//! of a block that has ended, and is not looked at. All figures are of `x86_64`.
 
 use profiler_core::fact::InterpreterSeen;
 use profiler_core::fact::place::PythonFrame;
@@ -48,36 +48,73 @@ impl HeldWay {
 
     /// The locks that a frame has taken, the outermost first.
     pub(super) fn locks(self, memory: &dyn Memory, frame: FrameAt, code: &Code) -> Vec<u64> {
-        let Some((values, depth)) = self.values(memory, frame, code) else { return Vec::new() };
+        let depth = self.depth(memory, frame, code).unwrap_or(0);
+        let Some(values) = self.stack(memory, frame, code).filter(|_| depth > 0) else { return Vec::new() };
         let value = |index: u32| memory.word(values.checked_add(8 * u64::from(index))?).ok();
         (0..depth.min(MAX_VALUES)).filter_map(|index| lock_left_by(memory, value(index)?)).collect()
     }
 
-    /// Where a frame's stack of values begins, and how many are there for certain.
-    fn values(self, memory: &dyn Memory, frame: FrameAt, code: &Code) -> Option<(u64, u32)> {
+    /// Who has the `RLock` of this word, for which the function of a frame waits by a call. What is found has
+    /// that very word, so it does not matter whether a value is still in use.
+    pub(super) fn owner(self, memory: &dyn Memory, frame: FrameAt, code: &Code, lock: u64) -> Option<u64> {
+        let values = self.stack(memory, frame, code)?;
+        let value = |index: u32| memory.word(values.checked_add(8 * u64::from(index))?).ok();
+        let bound_to = |value: u64| memory.word(value.checked_add(METHOD + 8)?).ok();
+        let mut values = (0..code.stack_size.min(MAX_VALUES)).filter_map(value).filter(|value| *value != 0);
+        values.find_map(|value| {
+            [Some(value), bound_to(value)].into_iter().flatten().find_map(|one| owner_of(memory, one, lock))
+        })
+    }
+
+    /// Where a frame's stack of values begins.
+    fn stack(self, memory: &dyn Memory, frame: FrameAt, code: &Code) -> Option<u64> {
         /// Distance of a frame's variables, from 3.11 on.
         const VARIABLES: u64 = 72;
         /// Distance of the address of a frame's stack, before.
         const STACK: u64 = 64;
+        let at = |distance: u64| frame.at.checked_add(distance).filter(|_| frame.at > 0);
+        match self {
+            Self::Table => at(VARIABLES + 8 * u64::from(code.variables)),
+            Self::Blocks { .. } => memory.word(at(STACK)?).ok(),
+        }
+    }
+
+    /// How many values of a frame are there for certain.
+    fn depth(self, memory: &dyn Memory, frame: FrameAt, code: &Code) -> Option<u32> {
         /// Bytes of a block, and the distance of how deep the stack was as it began.
         const BLOCK: (u64, u64) = (12, 8);
-        let at = |distance: u64| frame.at.checked_add(distance);
-        if frame.at == 0 {
-            return None;
-        }
+        let at = |distance: u64| frame.at.checked_add(distance).filter(|_| frame.at > 0);
         match self {
-            Self::Table => match code.depth(frame.instruction) {
-                0 => None,
-                depth => Some((at(VARIABLES + 8 * u64::from(code.variables))?, depth)),
-            },
+            Self::Table => Some(code.depth(frame.instruction)),
             Self::Blocks { count } => {
                 let blocks = memory.word(at(count)?).ok()? as u32;
                 let last = blocks.checked_sub(1).filter(|_| blocks <= MAX_BLOCKS)?;
-                let depth = memory.word(at(count + 8 + BLOCK.0 * u64::from(last) + BLOCK.1)?).ok()? as u32;
-                Some((memory.word(at(STACK)?).ok()?, depth))
+                Some(memory.word(at(count + 8 + BLOCK.0 * u64::from(last) + BLOCK.1)?).ok()? as u32)
             }
         }
     }
+}
+
+/// Who has an object, if it is an `RLock` of this word that is taken (`rlock_owner`, `rlock_count`).
+fn owner_of(memory: &dyn Memory, object: u64, lock: u64) -> Option<u64> {
+    let word = |distance: u64| memory.word(object.checked_add(distance)?).ok();
+    let is_it = word(SEMAPHORE)? == lock && is_of_class(memory, object, &[b"_thread.RLock\0"]);
+    let (owner, count) = (word(SEMAPHORE + 8)?, word(SEMAPHORE + 16)?);
+    (is_it && owner > 0 && count > 0).then_some(owner)
+}
+
+fn is_text(memory: &dyn Memory, address: u64, wanted: &[u8]) -> bool {
+    let mut letters = vec![0; wanted.len()];
+    memory.read(address, &mut letters).is_ok() && letters == wanted
+}
+
+/// Whether an object's class has one of these names (`tp_name` at 24).
+fn is_of_class(memory: &dyn Memory, object: u64, names: &[&[u8]]) -> bool {
+    let name = || {
+        let class = memory.word(object.checked_add(8)?).ok()?;
+        memory.word(class.checked_add(24)?).ok()
+    };
+    name().is_some_and(|name| names.iter().any(|wanted| is_text(memory, name, wanted)))
 }
 
 /// Whether a thread waits for a condition by its own calls: it has given back the condition's lock, which its
@@ -101,21 +138,15 @@ fn last_name(function: &str) -> &str {
 /// The lock that a value gives back, if it is the `__exit__` of one.
 fn lock_left_by(memory: &dyn Memory, value: u64) -> Option<u64> {
     let word = |base: u64, distance: u64| memory.word(base.checked_add(distance)?).ok();
-    let is_text = |address: u64, wanted: &[u8]| {
-        let mut letters = vec![0; wanted.len()];
-        memory.read(address, &mut letters).is_ok() && letters == wanted
-    };
     if value == 0 {
         return None;
     }
     let method = word(value, METHOD)?;
-    if !is_text(word(method, 0)?, b"__exit__\0") {
+    if !is_text(memory, word(method, 0)?, b"__exit__\0") {
         return None;
     }
     let lock = word(value, METHOD + 8)?;
-    let class = word(lock, 8)?;
-    let name = word(class, 24)?;
-    let is_lock = [&b"_thread.lock\0"[..], b"_thread.RLock\0"].iter().any(|wanted| is_text(name, wanted));
+    let is_lock = is_of_class(memory, lock, &[b"_thread.lock\0", b"_thread.RLock\0"]);
     word(lock, SEMAPHORE).filter(|address| is_lock && *address != 0)
 }
 

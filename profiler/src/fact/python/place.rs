@@ -66,8 +66,17 @@ pub struct PlaceRead {
     /// Which program of which process it is.
     serial: u64,
     seen: PlaceSeen,
-    /// Locks that it has taken by `with`: the addresses of their words, ascending.
-    pub locks: Vec<u64>,
+    /// Locks of Python that it has, and who has the one that it waits for.
+    pub locks: Locks,
+}
+
+/// What frames say of locks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Locks {
+    /// Those that the thread has taken by `with`: the addresses of their words, ascending.
+    pub taken: Vec<u64>,
+    /// The thread that has the one that this one waits for.
+    pub taken_by: Option<u32>,
 }
 
 impl PlaceRead {
@@ -114,12 +123,12 @@ impl PlaceReader {
     }
 
     /// Where a thread is that sleeps; `None`: it runs no Python, or that cannot be read. That it sleeps on is
-    /// for the caller to check.
-    pub fn read(&mut self, proc: &Proc, tgid: u32, tid: u32) -> Option<PlaceRead> {
+    /// for the caller to check. `waits_at`: the word at which it waits, if it does.
+    pub fn read(&mut self, proc: &Proc, tgid: u32, tid: u32, waits_at: Option<u64>) -> Option<PlaceRead> {
         let mut unplaced = 0;
-        let found = self
-            .python(proc, tgid)
-            .and_then(|python| Some((python.serial, python.place(proc, tgid, tid, &mut unplaced)?)));
+        let found = self.python(proc, tgid).and_then(|python| {
+            Some((python.serial, python.place(proc, (tgid, tid), waits_at, &mut unplaced)?))
+        });
         self.unplaced += unplaced;
         let (serial, (seen, locks)) = found?;
         Some(PlaceRead { locks, ..self.ask(proc, tgid, serial, seen) })
@@ -142,7 +151,7 @@ impl PlaceReader {
     /// Has it found whose code a place's files are.
     fn ask(&mut self, proc: &Proc, tgid: u32, serial: u64, seen: PlaceSeen) -> PlaceRead {
         self.ask.files(proc, (serial, tgid), seen.frames.iter().map(|frame| frame.file.as_str()));
-        PlaceRead { serial, seen, locks: Vec::new() }
+        PlaceRead { serial, seen, locks: Locks::default() }
     }
 
     /// A process that runs Python that can be read.
@@ -303,10 +312,10 @@ impl Python {
     fn place(
         &mut self,
         proc: &Proc,
-        tgid: u32,
-        tid: u32,
+        (tgid, tid): (u32, u32),
+        waits_at: Option<u64>,
         unplaced: &mut u64,
-    ) -> Option<(PlaceSeen, Vec<u64>)> {
+    ) -> Option<(PlaceSeen, Locks)> {
         let numbers = self.numbers(proc, tgid, tid)?;
         let memory = Metered::new(&self.memory, MAX_READS, Instant::now() + MAX_READING);
         let stack = self.way.read(&memory, &numbers, &mut self.states).filter(|_| !memory.is_spent());
@@ -320,13 +329,28 @@ impl Python {
             let is_cut = stack.is_cut || stack.frames.len() > MAX_FRAMES;
             let frames = || stack.frames.iter().copied().take(MAX_FRAMES);
             let seen = codes.name(&memory, frames(), is_cut);
-            let mut locks = Vec::new();
-            if let Some(held) = self.held.filter(|_| !has_given_back(&seen.frames)) {
-                let of = |frame: FrameAt| Some(held.locks(&memory, frame, self.codes.get(&frame.code)?));
-                locks.extend(frames().take(seen.frames.len()).filter_map(of).flatten());
-                locks.sort_unstable();
-                locks.dedup();
-                locks.truncate(MAX_LOCKS);
+            let mut locks = Locks::default();
+            if let Some(held) = self.held {
+                let named = || frames().take(seen.frames.len());
+                if !has_given_back(&seen.frames) {
+                    let of = |frame: FrameAt| Some(held.locks(&memory, frame, self.codes.get(&frame.code)?));
+                    locks.taken.extend(named().filter_map(of).flatten());
+                    locks.taken.sort_unstable();
+                    locks.taken.dedup();
+                    // Who waits for a lock does not have it, whatever its frames say.
+                    locks.taken.retain(|lock| Some(*lock) != waits_at);
+                    locks.taken.truncate(MAX_LOCKS);
+                }
+                let owner = |(frame, lock): (FrameAt, u64)| {
+                    held.owner(&memory, frame, self.codes.get(&frame.code)?, lock)
+                };
+                let owner = named().next().zip(waits_at).and_then(owner);
+                let number = owner.and_then(|owner| self.way.number_of(&memory, owner, &self.states));
+                let is_main = |number: &u32| self.inherited_number == Some(*number);
+                locks.taken_by = number
+                    .filter(|_| !self.foreign_numbers)
+                    .map(|number| if is_main(&number) { tgid } else { number })
+                    .filter(|by| *by != tid);
             }
             (seen, locks)
         });

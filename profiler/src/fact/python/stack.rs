@@ -243,6 +243,21 @@ impl StackWay {
         }
     }
 
+    /// The number of the thread that `pthread_self` gives this (`thread_id`, which stands before the number
+    /// that the kernel has for it, from 3.11 on).
+    pub(super) fn number_of(&self, memory: &dyn Memory, thread_id: u64, states: &States) -> Option<u32> {
+        let distance = match self.number_at {
+            (at, None) => at.checked_sub(8)?,
+            (at, Some(_)) => at,
+        };
+        let is_its = |state: &u64| {
+            state
+                .checked_add(distance)
+                .is_some_and(|at| memory.word(at).is_ok_and(|found| found == thread_id))
+        };
+        states.by_number.iter().find(|(_, found)| found.iter().any(is_its)).map(|(number, _)| *number)
+    }
+
     fn number(&self, memory: &dyn Memory, state: u64) -> Option<u32> {
         let (at, through) = self.number_at;
         let found = memory.word(state.checked_add(at)?).ok()?;

@@ -34,6 +34,8 @@ pub(in crate::fact::python) struct CodeLayout {
     pub(super) wide: u64,
     /// Of the number of its frames' variables; 0: its frames' stacks are not read by a table.
     pub(super) variables: u64,
+    /// Of how many values its frames' stack may have; 0: not known.
+    pub(super) stack_size: u64,
     pub(super) table: LineTable,
 }
 
@@ -48,6 +50,8 @@ pub(in crate::fact::python) struct Code {
     pub(super) kind: LineTable,
     /// Variables of its frames, before their stack of values.
     pub(in crate::fact::python) variables: u32,
+    /// Values that their stack may have; 0: not known.
+    pub(in crate::fact::python) stack_size: u32,
     /// Its table of exceptions.
     pub(super) exceptions: Vec<u8>,
 }
@@ -155,6 +159,10 @@ pub(in crate::fact::python) fn read(memory: &dyn Memory, address: u64, layout: C
         table: bytes(memory, identity.lines)?,
         kind: layout.table,
         variables,
+        stack_size: match layout.stack_size {
+            0 => 0,
+            distance => memory.word(at(distance)?).map_or(0, |word| word as u32),
+        },
         exceptions,
     })
 }
@@ -205,6 +213,7 @@ pub(in crate::fact::python) mod tests {
             table: Vec::new(),
             kind: LineTable::Locations,
             variables: 3,
+            stack_size: 6,
             exceptions: exceptions.to_vec(),
         }
     }

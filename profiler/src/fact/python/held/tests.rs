@@ -67,6 +67,34 @@ fn the_blocks_of_a_frame_say_how_deep_its_stack_is_before_3_11() {
     }
 }
 
+/// An `RLock` of word 8 that thread 0x77 has taken so often, and its `acquire`.
+fn lock_taken(memory: &mut Words, times: u64) -> (u64, u64) {
+    let bound = bound(memory, 0x1000, b"acquire\0", b"_thread.RLock\0");
+    memory.put(0x1200 + 16, 8).put(0x1200 + 24, 0x77).put(0x1200 + 32, times);
+    (0x1200, bound)
+}
+
+#[test]
+fn a_lock_that_may_be_taken_again_says_who_has_it_wherever_it_lies_on_the_stack() {
+    let code = code_with_blocks(&[]);
+    let owner = |times: u64, value: fn((u64, u64)) -> u64, index: u64, lock: u64| {
+        let mut memory = Words::default();
+        let value = value(lock_taken(&mut memory, times));
+        let at = FRAME + 72 + 8 * u64::from(code.variables);
+        for index in 0..8 {
+            memory.put(at + 8 * index, 0);
+        }
+        memory.put(at + 8 * index, value);
+        let frame = FrameAt { code: 0, instruction: 0, identity: None, at: FRAME };
+        version("3.12").owner(&memory, frame, &code, lock)
+    };
+    assert_eq!(owner(1, |(lock, _)| lock, 5, 8), Some(0x77));
+    assert_eq!(owner(2, |(_, bound)| bound, 0, 8), Some(0x77), "its method");
+    assert_eq!(owner(0, |(lock, _)| lock, 0, 8), None, "nobody has it");
+    assert_eq!(owner(1, |(lock, _)| lock, 0, 9), None, "another lock");
+    assert_eq!(owner(1, |(lock, _)| lock, 6, 8), None, "beyond the stack");
+}
+
 #[test]
 fn who_waits_for_a_condition_of_its_own_code_has_given_its_lock_back() {
     let waits_in = |functions: &[&str], file: &str| {

@@ -357,6 +357,19 @@ fn who_was_seen_to_have_a_lock_stands_behind_a_wait_for_it_whoever_else_could_ha
 }
 
 #[test]
+fn whom_a_lock_itself_names_has_it_while_he_sleeps() {
+    let asks = Did::Slept(SegmentSleep {
+        object: Object::Peer { port: 5 },
+        ..sleep(Phase::BackendWait, SleepEnd::Open)
+    });
+    let mut case = behind_one_that_has(&[], asks);
+    let seen = AsleepSeen { tgid: PROCESS, tid: 2, lock_taken_by: Some(3), ..AsleepSeen::default() };
+    case.chain.looks = <_>::default();
+    case.chain.note_look(seen, 50 * MS, 0, None);
+    assert_eq!(case.leaves(), [(LeafKind::BackEnd, Object::Peer { port: 5 }, None, None, 100)]);
+}
+
+#[test]
 fn two_locks_that_are_taken_in_both_orders_are_a_cycle() {
     let waits_for = |address| {
         let wait =

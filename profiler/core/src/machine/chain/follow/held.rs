@@ -44,18 +44,26 @@ impl<'a> Follower<'a> {
         part: SegmentPart<'a>,
         sleep: &SegmentSleep,
     ) -> Option<(Tid, Interval)> {
+        let look = self.look(tid, part.segment);
+        let by_lock = look.and_then(|look| Some((look.seen.lock_taken_by?, look.at_ns)));
         let lock = match sleep.object {
-            Object::Futex { address } => address,
-            _ => word_waited_for(self.look(tid, part.segment)?)?,
+            Object::Futex { address } => Some(address),
+            _ => look.and_then(word_waited_for),
         };
-        let by = self.known.looks.holder(tgid, lock).filter(|by| *by != tid)?;
+        let by_block = || self.known.looks.holder(tgid, lock?).filter(|by| *by != tid);
+        let by = by_lock.map(|(by, _)| by).or_else(by_block)?;
+        let history = self.known.histories.get(by).filter(|history| history.tgid == tgid)?;
+        let is_then = |segment: &Segment| {
+            by_lock.is_some_and(|(_, at_ns)| (segment.start_ns..=segment.end_ns).contains(&at_ns))
+        };
+        let was_seen = |segment: &Segment| {
+            let look = self.look(by, segment).filter(|look| look.seen.tgid == tgid);
+            look.zip(lock).is_some_and(|(look, lock)| look.seen.locks.contains(&lock))
+        };
         let has_it = |segment: &Segment| {
             matches!(segment.did, Did::Slept(sleep) if !sleep.is_idle)
-                && self
-                    .look(by, segment)
-                    .is_some_and(|look| look.seen.tgid == tgid && look.seen.locks.contains(&lock))
+                && (is_then(segment) || was_seen(segment))
         };
-        let history = self.known.histories.get(by)?;
         let parts = history.within(part.from_ns, part.until_ns).take(MAX_PARTS);
         let mut seen = parts.filter(|then| has_it(then.segment)).map(|then| (then.from_ns, then.until_ns));
         let (from_ns, first_until_ns) = seen.next()?;
