@@ -156,8 +156,11 @@ impl Lines {
                 number
             });
         }
-        let seen = self.served_at_once(servers.len());
         let is_true = self.is_true(&servers);
+        if is_true.iter().all(|is_true| *is_true) {
+            return servers;
+        }
+        let seen = self.served_at_once(servers.len());
         let of_line = |((count, seen), is_true): ((&usize, usize), bool)| {
             if is_true { *count } else { seen.max(*count).max(1) }
         };
