@@ -82,7 +82,8 @@ impl Kind {
                 (change.scope == "command_line").then_some(change.option.as_str())
             }
             Self::ModWsgi => express().filter(|flag| flag.starts_with("--") && !flag.contains(' ')),
-            Self::Cheroot | Self::Uvicorn => None,
+            Self::Uvicorn => (change.option == UVLOOP.0).then_some(UVLOOP.0),
+            Self::Cheroot => None,
         }
     }
 }
@@ -100,6 +101,9 @@ impl Limits {
     /// None.
     pub const NONE: Self = Self { cpu_hundredths: None, open_files: None };
 }
+
+/// uvicorn's option for another event loop, and the one that is installed.
+const UVLOOP: (&str, &str) = ("--loop", "uvloop");
 
 /// How it is started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,7 +159,11 @@ impl Setup {
                 Box::new(Further { server: Waitress { threads: self.threads }, arguments: flags })
             }
             Kind::Cheroot => Box::new(Cheroot { threads: self.threads }),
-            Kind::Uvicorn => Box::new(Uvicorn { application: Application::Asgi, workers: processes }),
+            Kind::Uvicorn => {
+                let on_uvloop = flags.iter().any(|flag| flag.split_once('=') == Some(UVLOOP));
+                let application = if on_uvloop { Application::AsgiOnUvloop } else { Application::Asgi };
+                Box::new(Uvicorn { application, workers: processes })
+            }
         }
     }
 

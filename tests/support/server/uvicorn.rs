@@ -15,6 +15,8 @@ use super::{Clients, Place, Recipe};
 pub enum Application {
     /// `asgi_app`, a coroutine.
     Asgi,
+    /// The same on uvloop.
+    AsgiOnUvloop,
     /// `starlette_app`: coroutines, and plain functions in threads.
     Starlette,
     /// One of the two under `asgi_steps`, which sees when the loop runs which request.
@@ -51,11 +53,16 @@ impl Recipe for Uvicorn {
 
     fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
         let (host, port) = place.address.host_and_port();
-        let mut command = Command::new(Place::servers_program("python"));
+        let on_uvloop = self.application == Application::AsgiOnUvloop;
+        let python = if on_uvloop { Place::asgi_program("python") } else { Place::servers_program("python") };
+        let mut command = Command::new(python);
         command.args(["-m", "uvicorn", "--host", &host, "--port", &port, "--no-access-log"]);
         command.args(["--workers", &self.workers.to_string()]);
         match self.application {
             Application::Asgi => command.arg("asgi_app:application"),
+            Application::AsgiOnUvloop => {
+                command.args(["--loop", "uvloop", "--http", "h11", "asgi_app:application"])
+            }
             Application::Starlette => command.arg("starlette_app:application"),
             Application::Steps { is_starlette } => {
                 let watched = if is_starlette { "starlette_app" } else { "asgi_app" };

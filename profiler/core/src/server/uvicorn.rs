@@ -187,13 +187,14 @@ impl ServerKind for Uvicorn {
         let is_wrapped = server.settings.iter().any(|one| one.name == "interface" && one.value == "wsgi");
         let loops = Loops {
             server: "uvicorn",
-            more_processes: raise(&option(server, "workers").sizing(Sizes::Processes)),
+            more_processes: more_workers(server),
             more_threads: more_threads(is_wrapped),
             unblock: loops::asyncio::UNBLOCK,
             offload: loops::asyncio::OFFLOAD,
             offload_because: loops::THREADS_SHARE_GIL,
         };
-        let advice = loops.advice(finding_id)?;
+        let advice =
+            loops.advice(finding_id)?.with_note(ACKNOWLEDGED_LATE, |change| is_loop(&change.setting));
         if finding_id == "loop-blocked" {
             return Some(advice.then(say("a framework runs a plain def endpoint in a thread by itself")));
         }
@@ -210,6 +211,28 @@ impl ServerKind for Uvicorn {
 fn option(server: &Server, setting: &str) -> Setting {
     let flag = format!("--{}", setting.replace('_', "-"));
     program::option(server, &flag, &format!("{setting}= of uvicorn.run"), setting)
+}
+
+/// What asyncio's loop does to several workers, whose listener uvicorn makes itself: without the number of its
+/// protocol, so asyncio does not set `TCP_NODELAY` (`uvicorn.config.Config.bind_socket`,
+/// `asyncio.base_events._set_nodelay`). Head and body of an answer are two writes.
+const ACKNOWLEDGED_LATE: &str = "without uvloop several workers can take 40 ms longer for each answer on a kept connection \
+                                 (uvicorn then leaves TCP_NODELAY off)";
+
+fn is_loop(setting: &Setting) -> bool {
+    setting.name.starts_with("--loop") || setting.name.starts_with("loop=")
+}
+
+/// More processes, on a loop on which they answer as fast as one.
+fn more_workers(server: &Server) -> Part {
+    let workers = option(server, "workers").sizing(Sizes::Processes);
+    if server.worker_class != "asyncio" {
+        return raise(&workers);
+    }
+    let event_loop = option(server, "loop");
+    act(format!("use uvloop ({}) and raise {workers}", event_loop.name))
+        .with_value(event_loop, "uvloop")
+        .with(workers, Direction::Raise)
 }
 
 /// Threads beside the loop: a2wsgi's run a WSGI application, `AnyIO`'s the plain functions of a framework.
@@ -314,7 +337,23 @@ mod tests {
             "total_tokens of anyio.to_thread.current_default_thread_limiter()",
         ];
         assert_eq!(names[..2], threads.map(|name| vec![name.to_owned()]), "{advice}");
-        assert_eq!(names.last().map(Vec::as_slice), Some(&["--workers".to_owned()][..]), "{advice}");
+        let processes = ["--loop", "--workers"].map(str::to_owned);
+        assert_eq!(names.last().map(Vec::as_slice), Some(&processes[..]), "{advice}");
+    }
+
+    #[test]
+    fn more_workers_are_advised_with_a_loop_on_which_they_answer_at_once() {
+        let mut server = Uvicorn.recognise(&[process(7, 1, "uvicorn a:b")], &[]).expect("uvicorn").server;
+        let text = |server: &Server| {
+            Uvicorn.advice("loop-blocked/computing", server, &Site::default()).unwrap_or_default().to_string()
+        };
+        let on_asyncio = text(&server);
+        let change = "use uvloop (--loop) and raise --workers (now 1) up to the number of cores";
+        assert!(on_asyncio.contains(change) && on_asyncio.contains("40 ms longer"), "{on_asyncio}");
+        server.worker_class = "uvloop".to_owned();
+        let on_uvloop = text(&server);
+        assert!(on_uvloop.contains(", or raise --workers (now 1) up to"), "{on_uvloop}");
+        assert!(!on_uvloop.contains("40 ms"), "{on_uvloop}");
     }
 
     #[test]

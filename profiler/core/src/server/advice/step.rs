@@ -93,12 +93,21 @@ impl Part {
 
     /// This part, up to the number of cores and no further.
     pub fn up_to_cores(self) -> Self {
-        self.so("up to the number of cores").each_change(|change| change.limit = Some(Limit::Cores))
+        self.so("up to the number of cores").limited_by_cores()
     }
 
     /// This part, as far as there are cores.
     pub fn as_far_as_cores(self) -> Self {
-        self.so("as far as there are cores").each_change(|change| change.limit = Some(Limit::Cores))
+        self.so("as far as there are cores").limited_by_cores()
+    }
+
+    fn limited_by_cores(self) -> Self {
+        self.each_change(|change| {
+            // An option that is set beside a number has no limit.
+            if change.direction == Direction::Raise {
+                change.limit = Some(Limit::Cores);
+            }
+        })
     }
 
     /// This part, which is this arrangement.
