@@ -1,6 +1,6 @@
 """An application whose routes hang, each in another way, at a line that a comment marks.
 
-In: the environment variable BACK_END, host:port of whoever never answers. Out: no answers but on `/`.
+In: the environment variable BACK_END, host:port of whoever never answers but who has a lock. Out: no answers but on `/`.
 """
 
 import os
@@ -12,13 +12,26 @@ lock = threading.Lock()
 other_lock = threading.RLock()
 
 
+def connected():
+    host, port = os.environ["BACK_END"].rsplit(":", 1)
+    return socket.create_connection((host, int(port)))
+
+
+def tells():
+    # Goes on when the back end says so.
+    with connected() as connection:
+        connection.recv(1)
+
+
 def holds():
     with lock:
+        tells()
         time.sleep(3600)  # holds
 
 
 def holds_without_with():
     other_lock.acquire()
+    tells()
     time.sleep(3600)  # holds_without_with
 
 
@@ -28,14 +41,14 @@ def waits_for_the_other():
 
 def takes_first():
     with lock:
-        time.sleep(0.5)
+        tells()
         with other_lock:  # takes_first
             pass
 
 
 def takes_last():
     with other_lock:
-        time.sleep(0.5)
+        tells()
         with lock:  # takes_last
             pass
 
@@ -53,8 +66,7 @@ def sleeps():
 
 
 def asks():
-    host, port = os.environ["BACK_END"].rsplit(":", 1)
-    connection = socket.create_connection((host, int(port)))
+    connection = connected()
     connection.recv(1)  # asks
 
 

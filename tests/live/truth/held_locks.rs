@@ -3,6 +3,7 @@
 //! In: gunicorn with `hanging.py`, whose threads hang. Out: verdicts. The application is the witness: which
 //! route takes which lock by `with`, and what it does then, is in its text.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -13,14 +14,21 @@ use wsgi_trace_test_support::trace::{Trace, Traced};
 
 use crate::hung_before::{Hung, ask};
 
-/// These routes hang, asked for in this order, after `/asks` by so many; watched for three seconds.
-fn watched(asking: usize, routes: &[&str], options: &[&str]) -> anyhow::Result<Traced> {
-    let hung = Hung::start("gunicorn", asking)?;
-    let mut clients = Vec::new();
-    for route in routes {
+/// Routes that take a lock, and then others that wait for one; after one `/asks`, which could have either.
+/// Watched for three seconds.
+fn watched(taking: &[&str], waiting: &[&str], options: &[&str]) -> anyhow::Result<Traced> {
+    let hung = Hung::start("gunicorn", 1)?;
+    let (mut clients, mut taken) = (Vec::new(), Vec::new());
+    for route in taking {
         clients.push(ask(hung.server.address(), route)?);
-        // One that comes too early would take the lock of another.
-        std::thread::sleep(Duration::from_millis(250));
+        // It has its lock when it tells.
+        taken.push(hung.accept()?);
+    }
+    for mut connection in taken {
+        connection.write_all(b"1")?;
+    }
+    for route in waiting {
+        clients.push(ask(hung.server.address(), route)?);
     }
     let trace = Trace::start_with(hung.server.pid(), options)?;
     std::thread::sleep(Duration::from_secs(3));
@@ -43,7 +51,7 @@ type Routes = (&'static str, &'static str);
 fn the_one_that_has_it_is_told((holds, waits): Routes, options: &[&str]) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _others = shared()?;
-    let traced = watched(1, &[holds, waits], options)?;
+    let traced = watched(&[holds], &[waits], options)?;
     let leaves = behind_locks(&traced)?;
     let [leaf] = leaves.as_slice() else { anyhow::bail!("{leaves:#?}") };
     ensure!(leaf["kind"] == "sleep" && leaf["reason"].is_null(), "{leaf:#}");
@@ -56,7 +64,7 @@ fn the_one_that_has_it_is_told((holds, waits): Routes, options: &[&str]) -> anyh
 fn two_in_both_orders_are_a_cycle(options: &[&str]) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _others = shared()?;
-    let traced = watched(1, &["/takes_first", "/takes_last"], options)?;
+    let traced = watched(&["/takes_first", "/takes_last"], &[], options)?;
     let leaves = behind_locks(&traced)?;
     let is_cycle = |leaf: &&Value| leaf["kind"] == "not_released" && leaf["unreleased"] == "cycle";
     ensure!(!leaves.is_empty() && leaves.iter().all(is_cycle), "{leaves:#?}");

@@ -87,10 +87,15 @@ pub(super) struct Hung {
     pub(super) server: Server,
     back_end: String,
     _kept: Vec<TcpStream>,
-    _listener: TcpListener,
+    listener: TcpListener,
 }
 
 impl Hung {
+    /// The next connection to the back end.
+    pub(super) fn accept(&self) -> anyhow::Result<TcpStream> {
+        Ok(self.listener.accept()?.0)
+    }
+
     pub(super) fn start(name: &'static str, hung: usize) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let back_end = listener.local_addr()?.to_string();
@@ -102,7 +107,7 @@ impl Hung {
             kept.push(listener.accept()?.0);
         }
         std::thread::sleep(Duration::from_millis(500));
-        Ok(Self { server, back_end, _kept: kept, _listener: listener })
+        Ok(Self { server, back_end, _kept: kept, listener })
     }
 
     /// Whether the first sentence has the back end and the line.

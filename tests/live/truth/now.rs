@@ -96,8 +96,8 @@ fn threads_that_hung_before_have_their_lines_and_how_long_they_have_slept() -> a
     let server = Server::start(&Hanging(peer.clone()))?;
     let asked = Instant::now();
     let mut hanging = vec![ask(server.address(), "holds")?];
-    // The order of two requests is the server's: one that comes too early would hold the lock for nobody.
-    std::thread::sleep(Duration::from_millis(500));
+    // It has the lock when it tells.
+    back_end.accept()?.0.write_all(b"1")?;
     hanging.extend([ask(server.address(), "waits")?, ask(server.address(), "asks")?]);
     let (_asking, _) = back_end.accept()?;
 
