@@ -28,7 +28,7 @@ use std::time::Duration;
 use profiler_common::system_call::FUTEX;
 use profiler_core::fact::asleep::{AsleepSeen, ConnectionState, ObjectSeen, OtherProcess, SleepState};
 
-use profiler_core::fact::place::{OwnCode, PlaceSeen, Whose};
+use profiler_core::fact::place::{OwnCode, PlaceSeen};
 
 use self::argument::About;
 use self::call::Call;
@@ -47,8 +47,6 @@ const MAX_BYTES: u64 = 8 * 1024;
 /// After so long a connection on which something was on its way is looked at again: what is sent again is
 /// sent some hundred milliseconds later.
 const CONNECTION_AGAIN: Duration = Duration::from_secs(1);
-/// After so long a thread is looked at again of whose frames it was not known whose code they are.
-const PLACE_AGAIN: Duration = Duration::from_millis(200);
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -192,10 +190,10 @@ impl Reader {
             lock_taken_by: None,
         };
         let waits_at = (call.number == Some(FUTEX)).then(|| call.first_three()[0]);
-        let read = |places: &mut PlaceReader| places.read(&self.proc, thread.tgid, thread.tid, waits_at);
-        let place = self.places.as_mut().and_then(read);
-        let locks = place.as_ref().map_or_else(Locks::default, |place| place.locks.clone());
-        let seen = AsleepSeen { locks: locks.taken, lock_taken_by: locks.taken_by, ..seen };
+        let read = |places: &mut PlaceReader| places.read(&self.proc, (thread.tgid, thread.tid), waits_at);
+        let (place, locks) = self.places.as_mut().and_then(read).unzip();
+        let Locks { taken, taken_by } = locks.unwrap_or_default();
+        let seen = AsleepSeen { locks: taken, lock_taken_by: taken_by, ..seen };
         Ok(Look { seen, again, ends, place })
     }
 
@@ -203,9 +201,6 @@ impl Reader {
     /// is new.
     pub fn number_place(&mut self, look: &mut Look) -> Option<PlaceSeen> {
         let (place, is_new) = self.places.as_mut()?.number(look.place.take()?)?;
-        if place.frames.iter().any(|frame| frame.whose == Whose::Unknown) {
-            look.again = Some(look.again.map_or(PLACE_AGAIN, |again| again.min(PLACE_AGAIN)));
-        }
         look.seen.place = Some(place.number);
         is_new.then_some(place)
     }
@@ -220,6 +215,16 @@ impl Reader {
         if let Some(places) = &mut self.places {
             places.forget(place);
         }
+    }
+
+    /// Places that were told before it was known whose code they are, of which it is known now.
+    pub fn take_owned(&mut self) -> Vec<PlaceSeen> {
+        self.places.as_mut().map_or_else(Vec::new, |places| places.take_owned(&self.proc))
+    }
+
+    /// Whether it is known of every place whose code it is.
+    pub fn is_settled(&self) -> bool {
+        self.places.as_ref().is_none_or(PlaceReader::is_settled)
     }
 
     /// Threads whose place was not read since this was asked last, as there was no time or no room for it.

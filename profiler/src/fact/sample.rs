@@ -2,7 +2,7 @@
 //!
 //! In: samples as the kernel side hands them over, each stack with its frames once in a while. Out:
 //! [`SampleSeen`]s, and places that are new. A stack is named at once, while its code objects are there, and
-//! its samples are told a little later: whose code it is is known by then.
+//! its samples are told a little later: whether a thread collected garbage, its next sample says.
 
 mod collecting;
 
@@ -22,12 +22,10 @@ use super::python::place::{PlaceRead, PlaceReader};
 const MAX_STACKS: usize = 8192;
 /// Samples that wait for the next round.
 const MAX_WAITING: usize = 65_536;
-/// Whose code it is is known after so long, most likely.
+/// A thread's next sample has come after so long, most likely.
 const TOLD_AFTER: Duration = Duration::from_millis(100);
 /// How often stacks of processes that are gone are looked for.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
-/// Whose code it is may have become known, and its number another's, after so long.
-const NUMBERED_AGAIN: Duration = Duration::from_secs(1);
 
 /// Stacks by what distinguishes them, and samples that are not told yet.
 #[derive(Debug, Default)]
@@ -42,7 +40,7 @@ pub struct Samples {
 #[derive(Debug)]
 struct Stack {
     read: PlaceRead,
-    number: Option<(u32, Instant)>,
+    number: Option<u32>,
     /// Its process was gone at the last look: what waits of it then is told by the next one.
     is_gone: bool,
 }
@@ -125,7 +123,7 @@ impl Samples {
     /// A new place got lost on its way.
     pub fn forget(&mut self, place: &PlaceSeen) {
         for stack in self.stacks.values_mut() {
-            stack.number = stack.number.filter(|(number, _)| *number != place.number);
+            stack.number = stack.number.filter(|number| *number != place.number);
         }
     }
 }
@@ -133,13 +131,11 @@ impl Samples {
 impl Stack {
     /// The number of its place, and the place if it is new.
     fn number(&mut self, reader: &mut PlaceReader) -> Option<(u32, Option<PlaceSeen>)> {
-        if let Some((number, at)) = self.number
-            && at.elapsed() < NUMBERED_AGAIN
-        {
+        if let Some(number) = self.number.filter(|number| reader.is_used(*number)) {
             return Some((number, None));
         }
         let (place, is_new) = reader.number(self.read.clone())?;
-        self.number = Some((place.number, Instant::now()));
+        self.number = Some(place.number);
         Some((place.number, is_new.then_some(place)))
     }
 }

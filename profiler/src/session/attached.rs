@@ -373,6 +373,9 @@ impl<O: Observer> Session<O> {
         for fact in self.gather.memory(true).collect::<Vec<_>>() {
             self.fact(fact);
         }
+        for fact in self.source.last_answers() {
+            self.fact(fact);
+        }
         counters.received = self.source.received().min(emitted(&counters));
         self.fact(Fact::Counters(counters));
         self.fact(Fact::ListenerCounts(self.source.listener_counts()));

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use profiler_core::fact::Fact;
 use profiler_core::fact::asleep::{AsleepSeen, LOOKED_AT_NS, Patrol as Counts};
-use profiler_core::fact::place::{OwnCode, PlaceSeen};
+use profiler_core::fact::place::PlaceSeen;
 
 use self::clock::{Clock, Ticks, clock};
 use self::table::Table;
@@ -39,7 +39,7 @@ const READ_CLOCK_EVERY: Duration = Duration::from_millis(20);
 const MAX_LOOKS: usize = 20;
 /// Looks when it begins, at whoever is asleep then.
 const MAX_FIRST_LOOKS: usize = 256;
-/// After so long the rest of them waits for the next time.
+/// After so much CPU time the rest of them waits for the next round.
 const MAX_ROUND: Duration = Duration::from_millis(40);
 /// Looks that wait for the session.
 const MAX_WAITING: usize = 1024;
@@ -50,6 +50,8 @@ const FRESH_NS: u64 = 50_000_000;
 const SAVED: Duration = Duration::from_millis(25);
 /// How long the end waits for a look that is under way.
 const LAST_LOOK: Duration = Duration::from_millis(50);
+/// How long it then waits for whose code is what was seen, once nothing is traced any more.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// A look, and when it was true.
 struct Taken {
@@ -64,14 +66,16 @@ struct Taken {
 #[derive(Default)]
 struct Shared {
     is_over: AtomicBool,
+    /// All looks are in the stream.
+    has_looked: AtomicBool,
     counts: Mutex<Counts>,
-    /// What was found to be own code, and is not in the stream yet.
-    own: Mutex<Vec<OwnCode>>,
+    /// Whose code is what was seen, as far as that is not in the stream yet.
+    whose: Mutex<Vec<Fact>>,
 }
 
 impl Shared {
-    fn own(&self) -> MutexGuard<'_, Vec<OwnCode>> {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    fn whose(&self) -> MutexGuard<'_, Vec<Fact>> {
+        self.whose.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -124,6 +128,8 @@ impl Patrol {
 
     /// What was seen since this was asked last, each with its time.
     pub(super) fn take(&mut self) -> Vec<(u64, Fact)> {
+        // Taken first, told last: what it says more of is on its way by now.
+        let whose = std::mem::take(&mut *self.shared.whose());
         let mut facts = Vec::new();
         let mut went_on = 0;
         while let Ok(Taken { sleeper, at_ns, seen, place }) = self.taken.try_recv() {
@@ -143,9 +149,8 @@ impl Patrol {
             self.shared.counts().went_on += went_on;
         }
         facts.extend(self.ticks.iter().flat_map(Ticks::take));
-        let own = std::mem::take(&mut *self.shared.own());
         let now_ns = monotonic_ns();
-        facts.extend(own.into_iter().map(|own| (now_ns, Fact::OwnCode(own))));
+        facts.extend(whose.into_iter().map(|fact| (now_ns, fact)));
         facts
     }
 
@@ -159,9 +164,18 @@ impl Patrol {
         self.shared.is_over.store(true, Ordering::Release);
         self.thread.thread().unpark();
         let until = Instant::now() + LAST_LOOK;
+        while !self.shared.has_looked.load(Ordering::Acquire) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Whose code is what was seen, as far as that became known after the end.
+    pub(super) fn last_answers(&self) -> Vec<Fact> {
+        let until = Instant::now() + LAST_ANSWERS;
         while !self.thread.is_finished() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(1));
         }
+        std::mem::take(&mut *self.shared.whose())
     }
 }
 
@@ -209,7 +223,7 @@ impl Round {
         while !self.shared.is_over.load(Ordering::Acquire) {
             if budget.pause().is_none() {
                 let spent = Spent::begin();
-                self.go(shortest_ns, max_looks);
+                self.go(shortest_ns, max_looks, spent);
                 budget.spend(spent);
                 (shortest_ns, max_looks) = (LOOKED_AT_NS, MAX_LOOKS);
             }
@@ -217,6 +231,21 @@ impl Round {
         }
         self.read_clock();
         self.shared.counts().left_out += self.table.finish();
+        self.shared.has_looked.store(true, Ordering::Release);
+        let until = Instant::now() + LAST_ANSWERS;
+        while !self.reader.is_settled() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+            self.tell_whose();
+        }
+    }
+
+    /// Tells whose code is what was seen, as far as that has become known.
+    fn tell_whose(&mut self) {
+        let own = self.reader.take_own().into_iter().map(Fact::OwnCode);
+        let known: Vec<Fact> = self.reader.take_owned().into_iter().map(Fact::PlaceSeen).chain(own).collect();
+        if !known.is_empty() {
+            self.shared.whose().extend(known);
+        }
     }
 
     /// Waits for the next round. Meanwhile stacks are named while their code objects are there.
@@ -224,6 +253,7 @@ impl Round {
         let until = Instant::now() + pause;
         while !self.shared.is_over.load(Ordering::Acquire) {
             self.read_clock();
+            self.tell_whose();
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
@@ -243,8 +273,7 @@ impl Round {
     }
 
     /// Looks at those who have slept for `shortest_ns`, at most so many.
-    fn go(&mut self, shortest_ns: u64, max_looks: usize) {
-        let began = Instant::now();
+    fn go(&mut self, shortest_ns: u64, max_looks: usize, spent: Spent) {
         let now_ns = monotonic_ns();
         self.table.begin(now_ns, shortest_ns);
         let mut target = Vec::new();
@@ -266,7 +295,7 @@ impl Round {
         }
         let mut taken = Vec::new();
         for sleeper in chosen {
-            if self.shared.is_over.load(Ordering::Acquire) || began.elapsed() > MAX_ROUND {
+            if self.shared.is_over.load(Ordering::Acquire) || spent.so_far() > MAX_ROUND {
                 break;
             }
             self.table.looked_at(&sleeper, monotonic_ns());
@@ -280,11 +309,6 @@ impl Round {
         shared.refused += counts.refused;
         shared.left_out += counts.left_out;
         shared.unplaced += self.reader.take_unplaced();
-        drop(shared);
-        let own = self.reader.take_own();
-        if !own.is_empty() {
-            self.shared.own().extend(own);
-        }
     }
 
     fn look(&mut self, sleeper: Sleeper, counts: &mut Counts) -> Option<(Sleeper, u64, Look)> {

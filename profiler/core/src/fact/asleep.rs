@@ -46,6 +46,11 @@ pub struct AsleepSeen {
     pub lock_taken_by: Option<u32>,
 }
 
+impl AsleepSeen {
+    /// Locks of one thread that are told.
+    pub const MAX_LOCKS: usize = 8;
+}
+
 const fn is_nothing(arguments: &[u64; 3]) -> bool {
     matches!(arguments, [0, 0, 0])
 }

@@ -50,18 +50,19 @@ impl HeldWay {
     pub(super) fn locks(self, memory: &dyn Memory, frame: FrameAt, code: &Code) -> Vec<u64> {
         let depth = self.depth(memory, frame, code).unwrap_or(0);
         let Some(values) = self.stack(memory, frame, code).filter(|_| depth > 0) else { return Vec::new() };
-        let value = |index: u32| memory.word(values.checked_add(8 * u64::from(index))?).ok();
-        (0..depth.min(MAX_VALUES)).filter_map(|index| lock_left_by(memory, value(index)?)).collect()
+        (0..depth.min(MAX_VALUES))
+            .filter_map(|index| lock_left_by(memory, value(memory, values, index)?))
+            .collect()
     }
 
     /// Who has the `RLock` of this word, for which the function of a frame waits by a call. What is found has
     /// that very word, so it does not matter whether a value is still in use.
     pub(super) fn owner(self, memory: &dyn Memory, frame: FrameAt, code: &Code, lock: u64) -> Option<u64> {
         let values = self.stack(memory, frame, code)?;
-        let value = |index: u32| memory.word(values.checked_add(8 * u64::from(index))?).ok();
         let bound_to = |value: u64| memory.word(value.checked_add(METHOD + 8)?).ok();
-        let mut values = (0..code.stack_size.min(MAX_VALUES)).filter_map(value).filter(|value| *value != 0);
-        values.find_map(|value| {
+        let indices = 0..code.stack_size.min(MAX_VALUES);
+        let mut all = indices.filter_map(|index| value(memory, values, index)).filter(|value| *value != 0);
+        all.find_map(|value| {
             [Some(value), bound_to(value)].into_iter().flatten().find_map(|one| owner_of(memory, one, lock))
         })
     }
@@ -93,6 +94,11 @@ impl HeldWay {
             }
         }
     }
+}
+
+/// One of a stack's values.
+fn value(memory: &dyn Memory, stack: u64, index: u32) -> Option<u64> {
+    memory.word(stack.checked_add(8 * u64::from(index))?).ok()
 }
 
 /// Who has an object, if it is an `RLock` of this word that is taken (`rlock_owner`, `rlock_count`).

@@ -5,19 +5,21 @@
 //! files are is found by a thread of its own, and asked for afterwards: file systems may hang.
 
 pub(super) mod class;
+mod codes;
 mod numbered;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use profiler_common::stack::StackFrame;
+use profiler_core::fact::asleep::AsleepSeen;
 use profiler_core::fact::place::{OwnCode, PlaceSeen, PythonFrame, Whose};
 use profiler_core::server::program::{self, Stood};
 
+use self::codes::Codes;
 use self::numbered::Numbered;
 use super::Interpreters;
 use super::code::layouts;
-use super::code::object::{Code, CodeLayout, identity, read};
 use super::held::{HeldWay, has_given_back};
 use super::memory::{Memory, Metered, ProcessMemory};
 use super::number::inner;
@@ -30,14 +32,12 @@ use crate::fact::same::share_memory;
 
 /// Frames that are named of one thread, the innermost.
 const MAX_FRAMES: usize = 48;
-/// Locks of one thread that are told.
-const MAX_LOCKS: usize = 8;
 /// Processes that are known; the memory of each is held open.
 const MAX_PROCESSES: usize = 1024;
-/// Code objects remembered of one process, and the bytes of their names and tables, of one and of all.
-const MAX_CODES: usize = 16_384;
-const MAX_CODE_BYTES: usize = 1024 * 1024;
+/// Bytes of the names and tables of all processes' code objects.
 const ALL_CODE_BYTES: usize = 64 * 1024 * 1024;
+/// Places of which it is not known yet whose code they are.
+const MAX_UNOWNED: usize = 256;
 /// A process that runs no Python yet is asked again after so long; one that was not asked for so long may
 /// be forgotten.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -45,8 +45,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 const STILL_FOR: Duration = Duration::from_millis(10);
 /// What one look reads of a process's memory: 1,000 threads' states, or 48 deep names.
 const MAX_READS: u32 = 16_384;
-/// How long it may take.
-const MAX_READING: Duration = Duration::from_millis(15);
+/// How long it may take: several times what so many reads take, as others may have the CPU meanwhile.
+const MAX_READING: Duration = Duration::from_millis(100);
 
 /// Reads where threads are.
 #[derive(Debug, Default)]
@@ -55,6 +55,10 @@ pub struct PlaceReader {
     processes: HashMap<u32, Process>,
     numbered: Numbered,
     ask: Ask,
+    /// Places by number that were told before it was known whose code they are.
+    unowned: BTreeMap<u32, PlaceRead>,
+    /// Answers that had come when these were looked through last.
+    answers: u64,
     /// Processes that were looked at so far.
     serial: u64,
     unplaced: u64,
@@ -65,9 +69,8 @@ pub struct PlaceReader {
 pub struct PlaceRead {
     /// Which program of which process it is.
     serial: u64,
+    tgid: u32,
     seen: PlaceSeen,
-    /// Locks of Python that it has, and who has the one that it waits for.
-    pub locks: Locks,
 }
 
 /// What frames say of locks.
@@ -77,6 +80,11 @@ pub struct Locks {
     pub taken: Vec<u64>,
     /// The thread that has the one that this one waits for.
     pub taken_by: Option<u32>,
+}
+
+/// Whether it is known whose code each frame is.
+fn is_owned(place: &PlaceSeen) -> bool {
+    place.frames.iter().all(|frame| frame.whose != Whose::Unknown)
 }
 
 impl PlaceRead {
@@ -102,7 +110,7 @@ struct Python {
     program: Program,
     memory: ProcessMemory,
     way: StackWay,
-    layout: CodeLayout,
+    codes: Codes,
     /// How taken locks are read; `None`: they are not.
     held: Option<HeldWay>,
     /// Threads are known there by the numbers of another PID namespace.
@@ -110,10 +118,6 @@ struct Python {
     /// The number by which its main thread may still be known.
     inherited_number: Option<u32>,
     states: States,
-    codes: HashMap<u64, Code>,
-    codes_bytes: usize,
-    /// What it may have of them beside all others.
-    max_codes_bytes: usize,
 }
 
 impl PlaceReader {
@@ -122,16 +126,22 @@ impl PlaceReader {
         Self { ask: Ask::with_own(own), ..Self::default() }
     }
 
-    /// Where a thread is that sleeps; `None`: it runs no Python, or that cannot be read. That it sleeps on is
-    /// for the caller to check. `waits_at`: the word at which it waits, if it does.
-    pub fn read(&mut self, proc: &Proc, tgid: u32, tid: u32, waits_at: Option<u64>) -> Option<PlaceRead> {
+    /// Where a thread is that sleeps, and what its frames say of locks; `None`: it runs no Python, or that
+    /// cannot be read. That it sleeps on is for the caller to check. `waits_at`: the word at which it waits,
+    /// if it does.
+    pub fn read(
+        &mut self,
+        proc: &Proc,
+        (tgid, tid): (u32, u32),
+        waits_at: Option<u64>,
+    ) -> Option<(PlaceRead, Locks)> {
         let mut unplaced = 0;
         let found = self.python(proc, tgid).and_then(|python| {
             Some((python.serial, python.place(proc, (tgid, tid), waits_at, &mut unplaced)?))
         });
         self.unplaced += unplaced;
         let (serial, (seen, locks)) = found?;
-        Some(PlaceRead { locks, ..self.ask(proc, tgid, serial, seen) })
+        Some((self.ask(proc, tgid, serial, seen), locks))
     }
 
     /// The functions in which a thread that sleeps stands, the innermost first, each with its file; `None`:
@@ -151,7 +161,7 @@ impl PlaceReader {
     /// Has it found whose code a place's files are.
     fn ask(&mut self, proc: &Proc, tgid: u32, serial: u64, seen: PlaceSeen) -> PlaceRead {
         self.ask.files(proc, (serial, tgid), seen.frames.iter().map(|frame| frame.file.as_str()));
-        PlaceRead { serial, seen, locks: Locks::default() }
+        PlaceRead { serial, tgid, seen }
     }
 
     /// A process that runs Python that can be read.
@@ -181,15 +191,59 @@ impl PlaceReader {
             process.used_at = Instant::now();
         }
         let python = process.python.as_mut()?;
-        python.max_codes_bytes = share.min(MAX_CODE_BYTES);
+        python.codes.may_have(share);
         Some(python)
     }
 
     /// The place with whose code it is, its number, and whether it is new; what it has of that by now.
     pub fn number(&mut self, read: PlaceRead) -> Option<(PlaceSeen, bool)> {
-        let PlaceRead { serial, seen: mut place, .. } = read;
+        let mut place = self.owned(&read);
+        let is_new = self.numbered.number(&mut place)?;
+        if is_new && !is_owned(&place) {
+            self.unowned.insert(place.number, read);
+            while self.unowned.len() > MAX_UNOWNED {
+                self.unowned.pop_first();
+            }
+        }
+        Some((place, is_new))
+    }
+
+    /// Places that were told before it was known whose code they are, of which it is known now: to be told
+    /// once more, by the same numbers.
+    pub fn take_owned(&mut self, proc: &Proc) -> Vec<PlaceSeen> {
+        let answers = self.ask.answers();
+        if self.unowned.is_empty() || std::mem::replace(&mut self.answers, answers) == answers {
+            return Vec::new();
+        }
+        let (mut owned, serials) = (Vec::new(), self.serials());
+        for (number, read) in std::mem::take(&mut self.unowned) {
+            let PlaceRead { serial, tgid, seen, .. } = &read;
+            if !serials.contains(serial) {
+                continue;
+            }
+            // A question that found no room is asked once more.
+            self.ask.files(proc, (*serial, *tgid), seen.frames.iter().map(|frame| frame.file.as_str()));
+            let place = PlaceSeen { number, ..self.owned(&read) };
+            if is_owned(&place) {
+                self.numbered.set(&place);
+                owned.push(place);
+            } else {
+                self.unowned.insert(number, read);
+            }
+        }
+        owned
+    }
+
+    /// Whether it is known of every place whose code it is.
+    pub fn is_settled(&self) -> bool {
+        self.unowned.is_empty()
+    }
+
+    /// A place with whose code it is, as far as that is known.
+    fn owned(&mut self, read: &PlaceRead) -> PlaceSeen {
+        let mut place = read.seen.clone();
         for frame in &mut place.frames {
-            if let Some(known) = self.ask.known(serial, &frame.file) {
+            if let Some(known) = self.ask.known(read.serial, &frame.file) {
                 frame.whose = known.whose;
                 if let Some(whole) = &known.whole {
                     frame.file.clone_from(whole);
@@ -197,8 +251,7 @@ impl PlaceReader {
             }
         }
         mark_launcher(&mut place.frames, place.is_cut);
-        let is_new = self.numbered.number(&mut place)?;
-        Some((place, is_new))
+        place
     }
 
     /// Programs that are known: what was read of others is of processes that are gone.
@@ -206,9 +259,15 @@ impl PlaceReader {
         self.processes.values().filter_map(Process::serial).collect()
     }
 
+    /// Whether a place is told by this number still; otherwise it gets another.
+    pub const fn is_used(&self, number: u32) -> bool {
+        self.numbered.is_used(number)
+    }
+
     /// A new place was not told.
     pub fn forget(&mut self, place: &PlaceSeen) {
         self.numbered.forget(place);
+        self.unowned.remove(&place.number);
     }
 
     /// Threads whose place was not read since this was asked last, as there was no time or no room for it.
@@ -255,15 +314,12 @@ impl PlaceReader {
             program,
             memory,
             way,
-            layout,
+            codes: Codes::new(layout),
             held: HeldWay::of(&seen),
             foreign_numbers: seen.foreign_numbers,
             // Where the kernel does not say, the parent's state may be the parent's own.
             inherited_number: seen.inherited_number.filter(|_| is_shared.is_some()),
             states: States::default(),
-            codes: HashMap::new(),
-            codes_bytes: 0,
-            max_codes_bytes: MAX_CODE_BYTES,
         })
     }
 }
@@ -290,13 +346,7 @@ impl Python {
         let numbers = self.numbers(proc, tgid, tid)?;
         let memory = Metered::new(&self.memory, MAX_READS, Instant::now() + MAX_READING);
         let stack = self.way.read(&memory, &numbers, &mut self.states).filter(|_| !memory.is_spent())?;
-        let codes = NamedCodes {
-            layout: self.layout,
-            known: &mut self.codes,
-            bytes: &mut self.codes_bytes,
-            most: self.max_codes_bytes,
-        };
-        let named = codes.name(&memory, stack.frames.iter().copied().take(MAX_FRAMES), false);
+        let named = self.codes.name(&memory, stack.frames.iter().copied().take(MAX_FRAMES), false);
         let way = &self.way;
         let stood = |(frame, at): (PythonFrame, &FrameAt)| {
             let classes = match program::wants_classes(&frame.file, &frame.function) {
@@ -320,30 +370,23 @@ impl Python {
         let memory = Metered::new(&self.memory, MAX_READS, Instant::now() + MAX_READING);
         let stack = self.way.read(&memory, &numbers, &mut self.states).filter(|_| !memory.is_spent());
         let found = stack.map(|stack| {
-            let codes = NamedCodes {
-                layout: self.layout,
-                known: &mut self.codes,
-                bytes: &mut self.codes_bytes,
-                most: self.max_codes_bytes,
-            };
             let is_cut = stack.is_cut || stack.frames.len() > MAX_FRAMES;
             let frames = || stack.frames.iter().copied().take(MAX_FRAMES);
-            let seen = codes.name(&memory, frames(), is_cut);
+            let seen = self.codes.name(&memory, frames(), is_cut);
             let mut locks = Locks::default();
             if let Some(held) = self.held {
                 let named = || frames().take(seen.frames.len());
                 if !has_given_back(&seen.frames) {
-                    let of = |frame: FrameAt| Some(held.locks(&memory, frame, self.codes.get(&frame.code)?));
+                    let of = |frame: FrameAt| Some(held.locks(&memory, frame, self.codes.get(frame)?));
                     locks.taken.extend(named().filter_map(of).flatten());
                     locks.taken.sort_unstable();
                     locks.taken.dedup();
                     // Who waits for a lock does not have it, whatever its frames say.
                     locks.taken.retain(|lock| Some(*lock) != waits_at);
-                    locks.taken.truncate(MAX_LOCKS);
+                    locks.taken.truncate(AsleepSeen::MAX_LOCKS);
                 }
-                let owner = |(frame, lock): (FrameAt, u64)| {
-                    held.owner(&memory, frame, self.codes.get(&frame.code)?, lock)
-                };
+                let owner =
+                    |(frame, lock): (FrameAt, u64)| held.owner(&memory, frame, self.codes.get(frame)?, lock);
                 let owner = named().next().zip(waits_at).and_then(owner);
                 let number = owner.and_then(|owner| self.way.number_of(&memory, owner, &self.states));
                 let is_main = |number: &u32| self.inherited_number == Some(*number);
@@ -360,69 +403,7 @@ impl Python {
 
     fn name(&mut self, stack: &[StackFrame], is_cut: bool) -> Option<PlaceSeen> {
         let memory = Metered::new(&self.memory, MAX_READS, Instant::now() + MAX_READING);
-        let codes = NamedCodes {
-            layout: self.layout,
-            known: &mut self.codes,
-            bytes: &mut self.codes_bytes,
-            most: self.max_codes_bytes,
-        };
-        let seen = codes.name(&memory, stack.iter().map(|frame| self.way.frame(frame)), is_cut);
+        let seen = self.codes.name(&memory, stack.iter().map(|frame| self.way.frame(frame)), is_cut);
         (!seen.frames.is_empty()).then_some(seen)
-    }
-}
-
-/// Code objects of a process that are remembered.
-struct NamedCodes<'a> {
-    layout: CodeLayout,
-    known: &'a mut HashMap<u64, Code>,
-    bytes: &'a mut usize,
-    most: usize,
-}
-
-impl NamedCodes<'_> {
-    /// Names frames, up to the first that has no name: half a stack would name the wrong caller.
-    fn name(mut self, memory: &dyn Memory, frames: impl Iterator<Item = FrameAt>, is_cut: bool) -> PlaceSeen {
-        let mut seen = PlaceSeen { is_cut, ..PlaceSeen::default() };
-        for frame in frames {
-            let Some(frame) = self.frame(memory, frame) else {
-                seen.is_cut = true;
-                break;
-            };
-            seen.frames.push(frame);
-        }
-        seen
-    }
-
-    fn frame(&mut self, memory: &dyn Memory, frame: FrameAt) -> Option<PythonFrame> {
-        let FrameAt { code, instruction, identity: expected, .. } = frame;
-        let known = self.known.get(&code).map(|known| known.identity);
-        // What the kernel side has compared need not be read again.
-        let now = match known.filter(|known| expected == Some(known.mixed())) {
-            Some(known) => known,
-            None => identity(memory, code, self.layout)?,
-        };
-        if expected.is_some_and(|expected| expected != now.mixed()) {
-            return None;
-        }
-        if known != Some(now) {
-            let read = read(memory, code, self.layout)?;
-            // Another may have taken its place meanwhile.
-            if read.identity != now || identity(memory, code, self.layout) != Some(now) {
-                return None;
-            }
-            let bytes = read.bytes();
-            if self.known.len() >= MAX_CODES || self.bytes.saturating_add(bytes) > self.most {
-                self.known.clear();
-                *self.bytes = 0;
-            }
-            *self.bytes += bytes;
-            if let Some(before) = self.known.insert(code, read) {
-                *self.bytes = self.bytes.saturating_sub(before.bytes());
-            }
-        }
-        let known = self.known.get(&code)?;
-        let line = known.line(instruction).unwrap_or(0);
-        let (file, function) = (known.file.clone(), known.function.clone());
-        Some(PythonFrame { file, function, line, whose: Whose::Unknown })
     }
 }

@@ -153,6 +153,13 @@ impl Tap {
         }
     }
 
+    /// Whose code is what was seen, as far as that became known after the end.
+    pub(crate) fn last_answers(&self) -> Vec<Fact> {
+        let set = self.set.borrow();
+        let patrol = set.patrol.as_ref().filter(|_| set.parts.len() == 1);
+        patrol.map_or_else(Vec::new, |patrol| patrol.last_answers())
+    }
+
     /// One of this session's listeners was seen.
     pub(crate) fn claim_listener(&self, listener: &ListenerSeen) {
         self.set.borrow_mut().claim_listener(self.number, listener);

@@ -21,9 +21,6 @@ use crate::model::chain::Held;
 const MAX_THREADS: usize = 16_384;
 /// Looks kept of one thread, the newest.
 const MAX_OF_THREAD: usize = 128;
-
-/// Locks of one thread that are kept.
-const MAX_LOCKS: usize = 8;
 /// Objects that are distinguished.
 const MAX_OBJECTS: usize = 4096;
 /// Places in Python that are kept, the newest: each has the names of all its frames.
@@ -130,7 +127,7 @@ pub(in crate::machine) struct AsleepLooks {
 impl AsleepLooks {
     /// A thread was looked at. `own_listener`: as in [`AsleepLook`].
     pub(in crate::machine) fn note(&mut self, mut seen: AsleepSeen, at_ns: u64, own_listener: u64) {
-        seen.locks.truncate(MAX_LOCKS);
+        seen.locks.truncate(AsleepSeen::MAX_LOCKS);
         let object = self.object_of(&seen);
         if let Some(inode) = seen.object.as_ref().and_then(connection_of)
             && let Some((first, is_shared)) = self.sockets.get_or_insert_with(inode, || (seen.tgid, false))

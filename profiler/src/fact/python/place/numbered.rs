@@ -17,6 +17,8 @@ pub(super) struct Numbered {
     numbers: HashMap<PlaceSeen, u32>,
     bytes: usize,
     next: u32,
+    /// Numbers before this one are forgotten.
+    oldest: u32,
 }
 
 impl Numbered {
@@ -30,6 +32,7 @@ impl Numbered {
         let bytes = bytes_of(place);
         if self.numbers.len() >= MAX_PLACES || self.bytes.saturating_add(bytes) > MAX_BYTES {
             (self.numbers, self.bytes) = (HashMap::new(), 0);
+            self.oldest = self.next;
         }
         let number = self.next;
         self.next = self.next.checked_add(1)?;
@@ -37,6 +40,22 @@ impl Numbered {
         self.numbers.insert(place.clone(), number);
         place.number = number;
         Some(true)
+    }
+
+    /// Whether what has this number is told by it still.
+    pub(super) const fn is_used(&self, number: u32) -> bool {
+        number >= self.oldest
+    }
+
+    /// A place that was told by a number is known better: from now on it is told by that number so.
+    pub(super) fn set(&mut self, place: &PlaceSeen) {
+        let bytes = bytes_of(place);
+        if self.numbers.len() < MAX_PLACES && self.bytes.saturating_add(bytes) <= MAX_BYTES {
+            self.bytes += bytes;
+            if self.numbers.insert(PlaceSeen { number: 0, ..place.clone() }, place.number).is_some() {
+                self.bytes -= bytes;
+            }
+        }
     }
 
     /// A place was not told: it is new again.
@@ -78,6 +97,20 @@ mod tests {
     }
 
     #[test]
+    fn a_place_that_is_known_better_keeps_its_number() {
+        let mut numbered = Numbered::default();
+        let (mut first, mut better) = (place(1, 9), place(1, 12));
+        assert_eq!(numbered.number(&mut first), Some(true));
+        better.number = first.number;
+        for _ in 0..2 {
+            numbered.set(&better);
+            assert_eq!(numbered.bytes, bytes_of(&first) + bytes_of(&better));
+        }
+        better.number = 0;
+        assert_eq!((numbered.number(&mut better), better.number), (Some(false), first.number));
+    }
+
+    #[test]
     fn a_full_table_begins_again_with_other_numbers() {
         let mut numbered = Numbered::default();
         for line in 0..8193 {
@@ -85,6 +118,7 @@ mod tests {
         }
         let mut first = place(0, 9);
         assert_eq!((numbered.number(&mut first), first.number), (Some(true), 8193));
+        assert!(numbered.is_used(8193) && !numbered.is_used(0));
         for line in 0..40 {
             assert_eq!(numbered.number(&mut place(line, 1024 * 1024)), Some(true));
             assert!(numbered.bytes <= MAX_BYTES);

@@ -69,6 +69,7 @@ pub(in crate::fact::python) struct Ask {
     files: HashMap<u64, Files>,
     /// When each question that waits was asked, the oldest first.
     waiting: VecDeque<Instant>,
+    answers: u64,
     refused: u64,
     told: Vec<OwnCode>,
     untold: Vec<OwnCode>,
@@ -138,6 +139,12 @@ impl Ask {
         self.files.get(&serial)?.known.get(file)?.as_ref()
     }
 
+    /// Answers so far.
+    pub(in crate::fact::python) fn answers(&mut self) -> u64 {
+        self.hear(None);
+        self.answers
+    }
+
     /// Forgets processes.
     pub(in crate::fact::python) fn retain(&mut self, is_kept: impl Fn(u64) -> bool) {
         self.files.retain(|serial, _| is_kept(*serial));
@@ -170,6 +177,7 @@ impl Ask {
 
     fn note(&mut self, answer: Answer) {
         self.waiting.pop_front();
+        self.answers += 1;
         let Some(files) = self.files.get_mut(&answer.serial) else { return };
         for (file, known, own) in answer.files {
             if let Some(own) = own.filter(|own| self.told.len() < MAX_OWN && !self.told.contains(own)) {
