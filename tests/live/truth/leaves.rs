@@ -153,8 +153,8 @@ impl Watched {
         Ok(lengths.iter().map(|(id, length)| (*id, noted(length))).collect())
     }
 
-    /// The route's leaf has the time that the application waited. What its threads ran, or were ready to,
-    /// meanwhile is none of it: the notes have no clock for that.
+    /// The route's leaf has the time that the application waited. What its threads ran, in calls too, or were
+    /// ready to, meanwhile is none of it: the notes have no clock for that.
     fn agrees(&self, route: &Route) -> anyhow::Result<()> {
         let noted = self.noted_ns(route)?;
         ensure!(noted.len() >= 5, "{}: {} requests", route.name, noted.len());
@@ -168,7 +168,9 @@ impl Watched {
         ensure!(named_ns * 2 >= held_ns, "{}: {named_ns} of {held_ns} ns: {:?}", route.name, self.of(route));
         // What the one at the leaf runs delays those behind it as well.
         let at_once = if route.hops == json!([]) { 1 } else { u64::from(AT_ONCE) };
-        let awake_ns: u64 = self.requests(route).map(awake_ns).sum::<u64>() * at_once;
+        let in_calls_ns =
+            held(&|leaf| [LeafKind::Reading, LeafKind::Writing].iter().any(|kind| kind.name() == leaf.kind));
+        let awake_ns: u64 = self.requests(route).map(awake_ns).sum::<u64>() * at_once + in_calls_ns;
         let slack_ns = share_of(noted_ns, OFF) + NOTE_NS * noted.len() as u64;
         let missing_ns =
             if at_once > 1 { self.not_followed_ns().min(share_of(noted_ns, NOT_FOLLOWED)) } else { 0 };

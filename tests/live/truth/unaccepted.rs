@@ -86,14 +86,15 @@ fn leaves(traced: &Traced) -> anyhow::Result<Vec<(String, Vec<String>, u64)>> {
 }
 
 /// This stands behind the waits to be served, and nothing else that is named, but that it computes or has no
-/// CPU. Light mode may not know it.
+/// CPU, or for the moment until it has read the request that it serves. Light mode may not know it.
 fn stands_behind((traced, options): (&Traced, &[&str]), kind: &str) -> anyhow::Result<()> {
     let leaves = leaves(traced)?;
     let first = phase(options);
     let of_queue = || leaves.iter().filter(|(_, hops, _)| hops.first().is_some_and(|hop| hop == first));
     let held = |kind: &str| -> u64 { of_queue().filter(|(of, ..)| of == kind).map(|(.., ns)| ns).sum() };
     let may_be = [kind, "computing", "cpu_taken", "not_followed"];
-    ensure!(of_queue().all(|(of, ..)| may_be.contains(&of.as_str())), "{leaves:?}");
+    let others = of_queue().filter(|(of, ..)| !may_be.contains(&of.as_str()));
+    ensure!(others.map(|(.., ns)| ns).sum::<u64>() <= SLACK_NS, "{leaves:?}");
     let is_known = held(kind) > held("not_followed");
     ensure!(of_queue().count() > 0 && (is_known || options == LIGHT), "{leaves:?}");
     Ok(())

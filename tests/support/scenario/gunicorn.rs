@@ -52,7 +52,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "two sync workers, six clients that want 50 ms of sleep each",
         sync_2,
         Any(&["--clients=6", "--routes=/sleep/50"]),
-        First("sleeping", &[]),
+        First("sleeping", &["cpu-bound"]),
     ),
     Scenario {
         // A forecast needs 500 requests.
