@@ -193,8 +193,7 @@ impl ServerKind for Uvicorn {
             offload: loops::asyncio::OFFLOAD,
             offload_because: loops::THREADS_SHARE_GIL,
         };
-        let advice =
-            loops.advice(finding_id)?.with_note(ACKNOWLEDGED_LATE, |change| is_loop(&change.setting));
+        let advice = loops.advice(finding_id)?;
         if finding_id == "loop-blocked" {
             return Some(advice.then(say("a framework runs a plain def endpoint in a thread by itself")));
         }
@@ -213,24 +212,18 @@ fn option(server: &Server, setting: &str) -> Setting {
     program::option(server, &flag, &format!("{setting}= of uvicorn.run"), setting)
 }
 
-/// What asyncio's loop does to several workers, whose listener uvicorn makes itself: without the number of its
-/// protocol, so asyncio does not set `TCP_NODELAY` (`uvicorn.config.Config.bind_socket`,
-/// `asyncio.base_events._set_nodelay`). Head and body of an answer are two writes.
-const ACKNOWLEDGED_LATE: &str = "without uvloop several workers can take 40 ms longer for each answer on a kept connection \
-                                 (uvicorn then leaves TCP_NODELAY off)";
-
-fn is_loop(setting: &Setting) -> bool {
-    setting.name.starts_with("--loop") || setting.name.starts_with("loop=")
-}
-
-/// More processes, on a loop on which they answer as fast as one.
+/// More processes, on a loop on which they answer as fast as one. uvicorn makes the listener of several
+/// itself, without the number of its protocol, so asyncio does not set `TCP_NODELAY`
+/// (`uvicorn.config.Config.bind_socket`, `asyncio.base_events._set_nodelay`); head and body of an answer are
+/// two writes.
 fn more_workers(server: &Server) -> Part {
     let workers = option(server, "workers").sizing(Sizes::Processes);
     if server.worker_class != "asyncio" {
         return raise(&workers);
     }
     let event_loop = option(server, "loop");
-    act(format!("use uvloop ({}) and raise {workers}", event_loop.name))
+    let late = "on asyncio several workers take 40 ms longer for each answer on a kept connection";
+    act(format!("use uvloop ({}: {late}) and raise {workers}", event_loop.name))
         .with_value(event_loop, "uvloop")
         .with(workers, Direction::Raise)
 }
@@ -348,8 +341,11 @@ mod tests {
             Uvicorn.advice("loop-blocked/computing", server, &Site::default()).unwrap_or_default().to_string()
         };
         let on_asyncio = text(&server);
-        let change = "use uvloop (--loop) and raise --workers (now 1) up to the number of cores";
-        assert!(on_asyncio.contains(change) && on_asyncio.contains("40 ms longer"), "{on_asyncio}");
+        for part in
+            ["use uvloop (--loop: on asyncio", "and raise --workers (now 1) up to the number of cores"]
+        {
+            assert!(on_asyncio.contains(part), "{on_asyncio}");
+        }
         server.worker_class = "uvloop".to_owned();
         let on_uvloop = text(&server);
         assert!(on_uvloop.contains(", or raise --workers (now 1) up to"), "{on_uvloop}");
