@@ -115,6 +115,8 @@ pub struct Snapshot {
     pub processes: Vec<Process>,
     /// CPU quota at the start and end of the window, per cgroup.
     pub cgroups: Vec<CgroupWindow>,
+    /// Share of all CPUs of the machine that was not idle; `None`: not known.
+    pub machine_busy_ratio: Option<f64>,
     /// Limit of memory of the target's cgroup, and what was in use at the end of the window.
     pub memory: Option<CgroupMemory>,
     /// The container that the target runs in.

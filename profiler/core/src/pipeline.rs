@@ -407,7 +407,11 @@ impl Machines {
             Fact::CgroupCpu(cgroup) => self.cgroup(cgroup),
             Fact::CgroupMemory(memory) => self.readings.memory = Some(memory),
             Fact::Container(container) => self.readings.container = Some(container),
-            Fact::MachineCpu(reading) => self.state.note_machine_cpu(&reading),
+            Fact::MachineCpu(reading) => {
+                let first = self.readings.machine.map_or(reading, |(first, _)| first);
+                self.readings.machine = Some((first, reading));
+                self.state.note_machine_cpu(&reading);
+            }
             Fact::ProcessMemory(memory) => self.state.product.by_process.remember(memory),
             Fact::OpenSlice(_)
                 if self.readings.open.len().max(self.state.runtime.initial.len()) >= MAX_OPEN =>

@@ -299,6 +299,7 @@ fn snapshot(routes: &[Route], exhausted_ns: u64, pool_wait_ns: u64) -> Snapshot 
         }),
         dropped: Dropped { served: 208, nothing_asked: 1, open: 3, ..Dropped::default() },
         processes: processes(),
+        machine_busy_ratio: Some(0.4),
         cgroups: vec![CgroupWindow {
             first: CgroupCpu {
                 cgroup: "/system.slice/shop.service".to_owned(),

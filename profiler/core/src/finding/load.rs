@@ -28,11 +28,17 @@ pub(crate) fn cpu_short(basis: &Basis<'_>) -> CpuShort {
         CpuShort::Quota
     } else if ratio(waited_ns, wanted_ns) >= limits.run_queue_of_cpu_min_ratio
         || host_share(basis) >= limits.full_min_ratio
+        || is_machine_full(basis)
     {
         CpuShort::Cores
     } else {
         CpuShort::No
     }
+}
+
+/// Whether all of the machine's CPUs are used, by whomever: more processes would take them from others.
+pub(crate) fn is_machine_full(basis: &Basis<'_>) -> bool {
+    basis.snapshot.machine_busy_ratio.is_some_and(|busy| busy >= basis.thresholds.full_min_ratio)
 }
 
 /// Whether what computes is used up: the cores, an interpreter, or the quota.

@@ -4,6 +4,7 @@
 
 use crate::fact::asleep::Patrol;
 use crate::fact::container::Container;
+use crate::fact::machine::MachineCpu;
 use crate::fact::waiting::WaitingConnections;
 use crate::fact::{CgroupMemory, Counters, OpenSlice, Overhead, ThreadTotals};
 use crate::model::CgroupWindow;
@@ -16,6 +17,8 @@ pub(super) struct Readings {
     pub counters: Counters,
     /// Of each cgroup the first and the last reading.
     pub cgroups: Vec<CgroupWindow>,
+    /// Of the machine's CPUs the first and the last reading.
+    pub machine: Option<(MachineCpu, MachineCpu)>,
     /// The limit of memory, as read last.
     pub memory: Option<CgroupMemory>,
     /// The container of the target, by its own fact.

@@ -95,6 +95,7 @@ impl Machines {
             dropped,
             processes,
             cgroups: self.readings.cgroups,
+            machine_busy_ratio: self.readings.machine.and_then(|(first, last)| last.busy_ratio(&first)),
             memory: self.readings.memory,
             container: self.readings.container,
             coverage,

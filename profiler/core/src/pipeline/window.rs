@@ -102,6 +102,7 @@ impl Machines {
             .into_iter()
             .map(|window| CgroupWindow { first: window.last.clone(), last: window.last })
             .collect();
+        self.readings.machine = self.readings.machine.map(|(_, last)| (last, last));
         self.before = Before {
             counters: self.readings.counters.clone(),
             undecided_waits: self.undecided_waits,

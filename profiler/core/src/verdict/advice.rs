@@ -8,7 +8,7 @@ use super::waiting::inflicted_ns;
 use super::{Cause, Pattern, Verdict, sized, slots};
 use crate::fact::asleep::ObjectSeen;
 use crate::finding::basis::Basis;
-use crate::finding::load::{CpuShort, cpu_short, host_share};
+use crate::finding::load::{CpuShort, cpu_short, host_share, is_machine_full};
 use crate::finding::{Answer, Finding, leaf, priced, ratio};
 use crate::model::chain::{Held, LeafKind, LeafTime, TakenBy, Unreleased};
 use crate::model::independence::Independence;
@@ -150,8 +150,8 @@ impl Asked<'_> {
     }
 
     /// The same without more of what would only wait as well: of anything, where requests wait for nobody
-    /// else, or one object is on the way that processes share or may share; of threads, where it is the GIL
-    /// or an event loop.
+    /// else, or one object is on the way that processes share or may share, or what computes has no core; of
+    /// threads, where it is the GIL or an event loop.
     fn without_more(&self, advice: Advice) -> Advice {
         let on_the_way = |phases: [Phase; 2]| self.cause.path.iter().any(|hop| phases.contains(&hop));
         let is_one = self.waits_itself()
@@ -159,8 +159,10 @@ impl Asked<'_> {
             || matches!(self.cause.kind, LeafKind::FileLock | LeafKind::NotReleased | LeafKind::StoodStill)
             || self.cause.is_for_slots() && slots::would_move_the_wait(self.basis);
         let is_of_process = on_the_way([Phase::GilWait, Phase::LoopWait]);
-        let only_waits =
-            |one: Move| one.is_up && (is_one || is_of_process && matches!(one.what, Sizes::Threads));
+        let has_no_core = self.cause.kind.is_computing() && cpu_short(self.basis) == CpuShort::Cores;
+        let only_waits = |one: Move| {
+            one.is_up && (is_one || has_no_core || is_of_process && matches!(one.what, Sizes::Threads))
+        };
         if !advice.moves().any(only_waits) {
             return advice;
         }
@@ -217,6 +219,12 @@ impl Asked<'_> {
         let basis = self.basis;
         let no_more = |text: &'static str| say(text).no_more(Sizes::Processes).no_more(Sizes::Threads);
         if host_share(basis) < basis.thresholds.cpu_pressure_min_ratio {
+            if is_machine_full(basis) && cpu_short(basis) == CpuShort::Cores {
+                let faster = act("make what computes faster");
+                return Advice::first(faster.or(act("find out what else uses the host's cores (top)"))).then(
+                    no_more("none is free, so more workers or threads would take CPU from what else runs"),
+                );
+            }
             return Advice::first(act("find out what else uses the cores (top)").or(act(
                 "what confines the server to few of them (cpuset, the quota of a virtual machine)",
             )))

@@ -198,6 +198,26 @@ fn a_cpu_that_other_requests_have_is_their_computing() {
 }
 
 #[test]
+fn more_processes_are_not_advised_where_all_cpus_of_the_machine_are_used() {
+    let advice = |busy: Option<f64>| {
+        let mut snapshot = snapshot(vec![row(COMPUTING, &[Phase::LoopWait], 9 * SECOND)]);
+        snapshot.server.name = "uvicorn".to_owned();
+        snapshot.session.cpu_count = 2;
+        snapshot.machine_busy_ratio = busy;
+        let verdict = of(&snapshot, &[]);
+        assert!(verdict.pattern.is_wrong());
+        (verdict.advice.to_string(), verdict.advice.changes().len())
+    };
+    for busy in [None, Some(0.6)] {
+        let (text, changes) = advice(busy);
+        assert!(changes > 0 && text.contains("raise --workers"), "{text}");
+    }
+    let (text, changes) = advice(Some(0.97));
+    assert_eq!(changes, 0, "{text}");
+    assert!(!text.is_empty() && !text.contains("uvloop"), "{text}");
+}
+
+#[test]
 fn more_slots_are_no_order_where_it_is_not_known_that_they_help() {
     let on_the_way = |leaf, hops: &[Phase]| {
         let verdict = of(&snapshot(vec![row(leaf, hops, 9 * SECOND)]), &[]);
