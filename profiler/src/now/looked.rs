@@ -41,7 +41,9 @@ impl Looked {
                 make_room(&mut self.computed, sample.tid);
                 self.computed.insert(sample.tid, *sample);
             }
-            Fact::PlaceSeen(place) if self.places.len() < MAX_KEPT => {
+            Fact::PlaceSeen(place)
+                if self.places.len() < MAX_KEPT || self.places.contains_key(&place.number) =>
+            {
                 self.places.insert(place.number, place.clone());
             }
             _ => {}

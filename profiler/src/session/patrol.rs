@@ -2,7 +2,8 @@
 //! once in each sleep.
 //!
 //! In: the accounts, [`Looks`]. Out: facts, each with the moment at which it was true. It is a thread of its
-//! own, so that a look that takes the kernel long keeps nobody waiting: neither the rings nor the end.
+//! own, so that a look that takes the kernel long keeps nobody waiting: not the rings, and the end not for
+//! longer than half a second.
 
 mod clock;
 mod step;
@@ -39,7 +40,7 @@ const READ_CLOCK_EVERY: Duration = Duration::from_millis(20);
 const MAX_LOOKS: usize = 20;
 /// Looks when it begins, at whoever is asleep then.
 const MAX_FIRST_LOOKS: usize = 256;
-/// After so much CPU time the rest of them waits for the next round.
+/// After so long, of CPU time in the first round, the rest of them waits for the next.
 const MAX_ROUND: Duration = Duration::from_millis(40);
 /// Looks that wait for the session.
 const MAX_WAITING: usize = 1024;
@@ -230,6 +231,7 @@ impl Round {
             self.pause(pauses.next());
         }
         self.read_clock();
+        self.tell_whose();
         self.shared.counts().left_out += self.table.finish();
         self.shared.has_looked.store(true, Ordering::Release);
         let until = Instant::now() + LAST_ANSWERS;
@@ -241,8 +243,10 @@ impl Round {
 
     /// Tells whose code is what was seen, as far as that has become known.
     fn tell_whose(&mut self) {
+        let places = self.reader.take_owned().into_iter().map(Fact::PlaceSeen);
+        // Answers are heard by now.
         let own = self.reader.take_own().into_iter().map(Fact::OwnCode);
-        let known: Vec<Fact> = self.reader.take_owned().into_iter().map(Fact::PlaceSeen).chain(own).collect();
+        let known: Vec<Fact> = places.chain(own).collect();
         if !known.is_empty() {
             self.shared.whose().extend(known);
         }
@@ -274,6 +278,9 @@ impl Round {
 
     /// Looks at those who have slept for `shortest_ns`, at most so many.
     fn go(&mut self, shortest_ns: u64, max_looks: usize, spent: Spent) {
+        let began = Instant::now();
+        // Those that hang since before the trace still do when others had the CPU for long.
+        let round_took = |spent: Spent| if shortest_ns == 0 { spent.so_far() } else { began.elapsed() };
         let now_ns = monotonic_ns();
         self.table.begin(now_ns, shortest_ns);
         let mut target = Vec::new();
@@ -295,7 +302,7 @@ impl Round {
         }
         let mut taken = Vec::new();
         for sleeper in chosen {
-            if self.shared.is_over.load(Ordering::Acquire) || spent.so_far() > MAX_ROUND {
+            if self.shared.is_over.load(Ordering::Acquire) || round_took(spent) > MAX_ROUND {
                 break;
             }
             self.table.looked_at(&sleeper, monotonic_ns());

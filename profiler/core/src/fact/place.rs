@@ -55,7 +55,8 @@ pub struct PythonFrame {
     pub whose: Whose,
 }
 
-/// Frames of a thread, seen for the first time.
+/// Frames of a thread, seen for the first time; or once more by the same number, when it is known whose code
+/// they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PlaceSeen {
     /// Its number in this stream, by which looks name it.
@@ -68,6 +69,11 @@ pub struct PlaceSeen {
 }
 
 impl PlaceSeen {
+    /// Whether it is known whose code each frame is.
+    pub fn is_owned(&self) -> bool {
+        self.frames.iter().all(|frame| frame.whose != Whose::Unknown)
+    }
+
     /// The application's own frames, as many as a person reads, the outermost first: what is nearest to the
     /// wait stays, wrappers go first.
     pub fn own(&self) -> Vec<&PythonFrame> {

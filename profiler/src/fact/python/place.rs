@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use profiler_common::stack::StackFrame;
 use profiler_core::fact::asleep::AsleepSeen;
-use profiler_core::fact::place::{OwnCode, PlaceSeen, PythonFrame, Whose};
+use profiler_core::fact::place::{OwnCode, PlaceSeen, PythonFrame};
 use profiler_core::server::program::{self, Stood};
 
 use self::codes::Codes;
@@ -36,8 +36,6 @@ const MAX_FRAMES: usize = 48;
 const MAX_PROCESSES: usize = 1024;
 /// Bytes of the names and tables of all processes' code objects.
 const ALL_CODE_BYTES: usize = 64 * 1024 * 1024;
-/// Places of which it is not known yet whose code they are.
-const MAX_UNOWNED: usize = 256;
 /// A process that runs no Python yet is asked again after so long; one that was not asked for so long may
 /// be forgotten.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -55,8 +53,8 @@ pub struct PlaceReader {
     processes: HashMap<u32, Process>,
     numbered: Numbered,
     ask: Ask,
-    /// Places by number that were told before it was known whose code they are.
-    unowned: BTreeMap<u32, PlaceRead>,
+    /// Places by number that were told before it was known whose code they are: as read, and as told.
+    unowned: BTreeMap<u32, (PlaceRead, PlaceSeen)>,
     /// Answers that had come when these were looked through last.
     answers: u64,
     /// Processes that were looked at so far.
@@ -80,11 +78,6 @@ pub struct Locks {
     pub taken: Vec<u64>,
     /// The thread that has the one that this one waits for.
     pub taken_by: Option<u32>,
-}
-
-/// Whether it is known whose code each frame is.
-fn is_owned(place: &PlaceSeen) -> bool {
-    place.frames.iter().all(|frame| frame.whose != Whose::Unknown)
 }
 
 impl PlaceRead {
@@ -198,12 +191,11 @@ impl PlaceReader {
     /// The place with whose code it is, its number, and whether it is new; what it has of that by now.
     pub fn number(&mut self, read: PlaceRead) -> Option<(PlaceSeen, bool)> {
         let mut place = self.owned(&read);
-        let is_new = self.numbered.number(&mut place)?;
-        if is_new && !is_owned(&place) {
-            self.unowned.insert(place.number, read);
-            while self.unowned.len() > MAX_UNOWNED {
-                self.unowned.pop_first();
-            }
+        let is_new = self.numbered.number(read.serial, &mut place)?;
+        if is_new && !place.is_owned() {
+            self.unowned.insert(place.number, (read, place.clone()));
+            // What gets another number is told by that.
+            self.unowned = self.unowned.split_off(&self.numbered.oldest());
         }
         Some((place, is_new))
     }
@@ -215,20 +207,18 @@ impl PlaceReader {
         if self.unowned.is_empty() || std::mem::replace(&mut self.answers, answers) == answers {
             return Vec::new();
         }
-        let (mut owned, serials) = (Vec::new(), self.serials());
-        for (number, read) in std::mem::take(&mut self.unowned) {
-            let PlaceRead { serial, tgid, seen, .. } = &read;
-            if !serials.contains(serial) {
-                continue;
-            }
-            // A question that found no room is asked once more.
-            self.ask.files(proc, (*serial, *tgid), seen.frames.iter().map(|frame| frame.file.as_str()));
+        let (mut owned, serials, mut has_room) = (Vec::new(), self.serials(), true);
+        for (number, (read, before)) in std::mem::take(&mut self.unowned) {
             let place = PlaceSeen { number, ..self.owned(&read) };
-            if is_owned(&place) {
-                self.numbered.set(&place);
+            if place.is_owned() {
+                self.numbered.set(read.serial, &before, &place);
                 owned.push(place);
-            } else {
-                self.unowned.insert(number, read);
+            } else if serials.contains(&read.serial) {
+                let PlaceRead { serial, tgid, seen } = &read;
+                let files = seen.frames.iter().map(|frame| frame.file.as_str());
+                // A question that found no room is asked once more.
+                has_room = has_room && self.ask.files(proc, (*serial, *tgid), files);
+                self.unowned.insert(number, (read, before));
             }
         }
         owned
@@ -261,7 +251,7 @@ impl PlaceReader {
 
     /// Whether a place is told by this number still; otherwise it gets another.
     pub const fn is_used(&self, number: u32) -> bool {
-        self.numbered.is_used(number)
+        number >= self.numbered.oldest()
     }
 
     /// A new place was not told.
@@ -272,7 +262,7 @@ impl PlaceReader {
 
     /// Threads whose place was not read since this was asked last, as there was no time or no room for it.
     pub fn take_unplaced(&mut self) -> u64 {
-        std::mem::take(&mut self.unplaced) + self.ask.take_refused()
+        std::mem::take(&mut self.unplaced)
     }
 
     /// What was found to be own code since this was asked last, and what decided that.

@@ -7,8 +7,8 @@
 
 use crate::source::live::sleepers::Sleeper;
 
-/// Looks in one sleep beyond the first. Each comes twice as long after the one before: what it lacks takes
-/// long on a busy machine.
+/// Looks in one sleep beyond the first. Each comes twice as long after the one before, as what is sent again
+/// does.
 const MAX_REPEATED: u8 = 5;
 
 /// A thread's sleep.

@@ -132,7 +132,9 @@ impl Tap {
         set.hand_out_facts();
         let Some(part) = set.parts.get_mut(&self.number) else { return Vec::new() };
         // What was told to others before is true now as well: the stream takes nothing that is old.
-        let now_ns = monotonic_ns();
+        let first_ns = part.facts.first().map_or(u64::MAX, |(time_ns, _)| *time_ns);
+        // What is told of them since comes behind.
+        let now_ns = monotonic_ns().min(first_ns);
         let told = std::mem::take(&mut part.told).into_iter().map(|fact| (now_ns, fact));
         told.chain(std::mem::take(&mut part.facts)).collect()
     }

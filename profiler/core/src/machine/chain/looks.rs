@@ -146,14 +146,27 @@ impl AsleepLooks {
         }
     }
 
-    /// Where in Python threads are that were looked at.
-    pub(in crate::machine) fn note_place(&mut self, place: PlaceSeen) {
-        self.places.insert(place.number, place);
+    /// Where in Python threads are that were looked at. Says whether the place was known by this number.
+    pub(in crate::machine) fn note_place(&mut self, place: PlaceSeen) -> bool {
+        let is_full = self.places.len() >= MAX_PLACES;
+        let first = self.places.first_key_value().map_or(0, |(number, _)| *number);
+        if is_full && place.number < first {
+            return false;
+        }
+        let is_known = self.places.insert(place.number, place).is_some();
         // Numbers ascend.
         while self.places.len() > MAX_PLACES {
             self.places.pop_first();
             self.displaced += 1;
         }
+        is_known
+    }
+
+    /// Threads, with their processes, that were at this place when they were looked at last.
+    pub(in crate::machine) fn last_at(&self, place: u32) -> Vec<(Tid, Tid)> {
+        let last = self.threads.values().filter_map(VecDeque::back);
+        let there = last.filter(|look| look.seen.place == Some(place));
+        there.map(|look| (look.seen.tgid, look.seen.tid)).collect()
     }
 
     /// What is the application's own code.
@@ -403,6 +416,23 @@ mod tests {
         }
         assert!(looks.place(7).is_none() && looks.place(8).is_some() && looks.place(2055).is_some());
         assert_eq!(looks.evicted(), 8);
+        // One that is told once more is no new one; one that went stays away.
+        assert!(looks.note_place(PlaceSeen { number: 8, is_cut: true, ..PlaceSeen::default() }));
+        assert!(looks.place(8).is_some_and(|place| place.is_cut));
+        assert!(!looks.note_place(PlaceSeen { number: 7, ..PlaceSeen::default() }));
+        assert!(looks.place(7).is_none() && looks.evicted() == 8);
+    }
+
+    #[test]
+    fn who_was_at_a_place_at_the_last_look_is_found_by_it() {
+        let mut looks = AsleepLooks::default();
+        for (tid, place, at_ns) in [(7, 3, 100), (8, 3, 100), (8, 4, 200), (9, 3, 300)] {
+            let seen = AsleepSeen { tgid: 5, tid, place: Some(place), ..AsleepSeen::default() };
+            looks.note(seen, at_ns, 0);
+        }
+        let mut there = looks.last_at(3);
+        there.sort_unstable();
+        assert_eq!(there, [(5, 7), (5, 9)]);
     }
 
     #[test]

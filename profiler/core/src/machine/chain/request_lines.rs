@@ -88,9 +88,10 @@ impl RequestSeen {
             self.unplaced += 1;
             return;
         };
-        let line = || place_of(place).map(lines_of);
+        // While it is not known whose code it is, its line may be another.
+        let line = |place| place_of(place).filter(|place| place.is_owned()).map(lines_of);
         let is_it = |at: &&mut ComputedAt| {
-            at.place == place || line().is_some_and(|line| place_of(at.place).map(lines_of) == Some(line))
+            at.place == place || line(place).is_some_and(|one| line(at.place) == Some(one))
         };
         if let Some(at) = self.lines.iter_mut().find(is_it) {
             at.samples += 1;

@@ -130,7 +130,7 @@ impl Chain {
     }
 
     /// Where in Python a thread was: its frames may say that it serves requests.
-    fn note_place_of(&mut self, (tgid, tid): (Tid, Tid), place: Option<u32>) {
+    pub(in crate::machine) fn note_place_of(&mut self, (tgid, tid): (Tid, Tid), place: Option<u32>) {
         let history = self.histories.get_mut(tid);
         if history.as_ref().is_some_and(|history| history.was_at_request())
             || !self.looks.is_in_request(place)

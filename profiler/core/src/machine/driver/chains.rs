@@ -253,9 +253,15 @@ impl State {
         }
     }
 
-    /// Where in Python threads are that are looked at.
+    /// Where in Python threads are that are looked at. A place that is known better now may be in a request.
     pub fn note_place(&mut self, place: PlaceSeen) {
-        self.chain.looks.note_place(place);
+        let number = place.number;
+        if self.chain.looks.note_place(place) {
+            for (tgid, tid) in self.chain.looks.last_at(number) {
+                self.chain.note_place_of((tgid, tid), Some(number));
+                self.note_hung(tid);
+            }
+        }
     }
 
     /// A thread computed as the clock ticked.

@@ -70,7 +70,6 @@ pub(in crate::fact::python) struct Ask {
     /// When each question that waits was asked, the oldest first.
     waiting: VecDeque<Instant>,
     answers: u64,
-    refused: u64,
     told: Vec<OwnCode>,
     untold: Vec<OwnCode>,
 }
@@ -89,13 +88,13 @@ impl Ask {
         Self { own: own.to_vec(), untold: told.clone(), told, ..Self::default() }
     }
 
-    /// These files of a process will be asked for.
+    /// These files of a process will be asked for, if there is room for a question.
     pub(in crate::fact::python) fn files<'a>(
         &mut self,
         proc: &Proc,
         process: Numbered,
         files: impl Iterator<Item = &'a str>,
-    ) {
+    ) -> bool {
         self.hear(None);
         let known = self.files.entry(process.0).or_default();
         if known.known.len() >= MAX_FILES || known.bytes >= MAX_BYTES {
@@ -108,20 +107,21 @@ impl Ask {
             }
         }
         if asked.is_empty() {
-            return;
+            return true;
         }
         if self.thread.is_none() {
             self.thread = begin(&self.own);
         }
-        let Some(thread) = &self.thread else { return };
+        let Some(thread) = &self.thread else { return false };
         let question = Question { process, proc: proc.clone(), files: asked.clone() };
         match thread.questions.try_send(question) {
             Ok(()) => {
                 known.bytes += asked.iter().map(String::len).sum::<usize>();
                 known.known.extend(asked.into_iter().map(|file| (file, None)));
                 self.waiting.push_back(Instant::now());
+                true
             }
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.refused += 1,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
         }
     }
 
@@ -148,11 +148,6 @@ impl Ask {
     /// Forgets processes.
     pub(in crate::fact::python) fn retain(&mut self, is_kept: impl Fn(u64) -> bool) {
         self.files.retain(|serial, _| is_kept(*serial));
-    }
-
-    /// Questions that found no room since this was asked last.
-    pub(in crate::fact::python) fn take_refused(&mut self) -> u64 {
-        std::mem::take(&mut self.refused)
     }
 
     /// What was found to be own code since this was asked last.
@@ -287,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_hangs_keeps_nobody_waiting_and_what_finds_no_room_is_counted() {
+    fn a_thread_that_hangs_keeps_nobody_waiting_and_what_finds_no_room_is_said() {
         let (end, ended) = sync_channel::<()>(1);
         let mut ask = ask(move |asked, answers| {
             let first = asked.recv();
@@ -297,11 +292,13 @@ mod tests {
             let _ = ended.recv();
         });
         assert_eq!(asked(&mut ask, "0.py"), None);
-        for file in 1..20 {
-            assert_eq!(asked(&mut ask, &format!("{file}.py")), None);
-        }
-        assert!(ask.take_refused() >= 17);
-        assert_eq!(ask.take_refused(), 0);
+        let refused = |file: u32, ask: &mut Ask| {
+            let name = format!("{file}.py");
+            let has_room = ask.files(&Proc::default(), (1, 9), [name.as_str()].into_iter());
+            assert_eq!(ask.known(1, &name), None);
+            !has_room
+        };
+        assert!((1..20).filter(|file| refused(*file, &mut ask)).count() >= 17);
         end.send(()).expect("it waits");
         while ask.known(1, "0.py").is_none() {
             ask.hear(Some(PATIENCE));
