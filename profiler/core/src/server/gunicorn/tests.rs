@@ -429,3 +429,20 @@ fn one_queue_for_all_workers_is_advised_where_each_has_its_own() {
         }
     }
 }
+
+#[test]
+fn no_dearer_worker_is_advised_to_slow_clients_where_requests_compute() {
+    for (line, is_setting) in [("gunicorn a:b", false), ("gunicorn -k gthread --threads 4 a:b", true)] {
+        let server = Gunicorn.recognise(&prefork(line, 2), &[]).expect("gunicorn").server;
+        let advice = |computes| {
+            let site = Site { computes, ..Site::default() };
+            Gunicorn.advice("slow-clients", &server, &site).unwrap_or_default()
+        };
+        let changes_class =
+            |advice: &Advice| advice.changes().iter().any(|change| change.setting.name == "--worker-class");
+        assert!(changes_class(&advice(false)), "{line}");
+        let computing = advice(true);
+        assert!(!changes_class(&computing) && computing.to_string().contains("reverse proxy"), "{computing}");
+        assert_eq!(!computing.changes().is_empty(), is_setting, "{computing}");
+    }
+}
