@@ -2,8 +2,8 @@
 //! once in each sleep.
 //!
 //! In: the accounts, [`Looks`]. Out: facts, each with the moment at which it was true. It is a thread of its
-//! own, so that a look that takes the kernel long keeps nobody waiting: not the rings, and the end not for
-//! longer than half a second.
+//! own, so that a look that takes the kernel long keeps nobody waiting: not the rings, and the end for little
+//! more than half a second.
 
 mod clock;
 mod step;
