@@ -23,6 +23,26 @@ const MAX_LENGTH_DIGITS: u8 = 15;
 /// `HTTP/`, digit, `.`, digit.
 const VERSION: &[u8; 8] = b"HTTP/0.0";
 
+/// How nearly all requests begin.
+const USUAL_REQUESTS: &[&[u8]] = &[b"GET /", b"POST /", b"HEAD /", b"PUT /"];
+/// How nearly all responses begin.
+const USUAL_RESPONSES: &[&[u8]] = &[b"HTTP/1.1 ", b"HTTP/1.0 "];
+/// The end of nearly all request lines.
+const USUAL_VERSION: &[u8] = b"HTTP/1.1\r\n";
+
+/// Bytes that are kept.
+pub(super) struct Kept {
+    /// How many.
+    bytes: usize,
+    /// An element begins with the first of them.
+    begins_element: bool,
+}
+
+/// Whether a byte of a path is kept, and what follows it is still of the path.
+const fn is_of_path(byte: u8) -> bool {
+    matches!(byte, 0x21..=0x7e | 0x80..) && !matches!(byte, b'?' | b'#' | b';')
+}
+
 /// One direction of a connection within one capture.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Message {
@@ -120,6 +140,11 @@ impl Message {
 
     /// Overwrites, in place, what must not be kept of the next bytes.
     pub(super) fn feed(&mut self, bytes: &mut [u8]) {
+        self.feed_with(bytes, Self::pass);
+    }
+
+    /// The same. `pass`: which bytes are kept without a look at each.
+    pub(super) fn feed_with(&mut self, bytes: &mut [u8], pass: impl Fn(&mut Self, &[u8]) -> Option<Kept>) {
         // Where the current element begins; one that began in an earlier record can be hidden only from here
         // on.
         let mut mark = 0;
@@ -129,6 +154,11 @@ impl Message {
                 let end = index.saturating_add(hidden);
                 bytes.get_mut(index..end).unwrap_or_default().fill(FILLER);
                 index = end;
+                continue;
+            }
+            if let Some(kept) = pass(self, bytes.get(index..).unwrap_or_default()) {
+                mark = if kept.begins_element { index } else { mark };
+                index = index.saturating_add(kept.bytes);
                 continue;
             }
             match self.step(byte) {
@@ -166,6 +196,39 @@ impl Message {
             }
             _ => None,
         }
+    }
+
+    /// Which of the next bytes are kept without a look at each: what nearly all messages have. `None`: the
+    /// next one counts.
+    fn pass(&mut self, next: &[u8]) -> Option<Kept> {
+        let (state, bytes, begins_element) = match self.state {
+            State::Start => {
+                let (starts, state) = match self.is_request {
+                    true => (USUAL_REQUESTS, State::Target(Target::Path)),
+                    false => (USUAL_RESPONSES, State::Status(0)),
+                };
+                let start = starts.iter().find(|start| next.starts_with(start))?;
+                self.head = Head::default();
+                (state, start.len(), true)
+            }
+            State::Target(Target::Path) => {
+                let of_path = next.iter().position(|byte| !is_of_path(*byte)).unwrap_or(next.len());
+                (self.state, of_path, false)
+            }
+            State::Version(0) if self.is_request => {
+                next.starts_with(USUAL_VERSION).then_some((State::LineStart, USUAL_VERSION.len(), false))?
+            }
+            State::LineStart => {
+                let first = next.first()?.to_ascii_lowercase();
+                HEADERS.iter().find(|header| header.first() == Some(&first))?;
+                let end = memchr3(b':', b'\r', b'\n', next).filter(|end| next.get(*end) == Some(&b':'))?;
+                let word = Word::of(next.get(..end)?).filter(|word| word.is_one_of(HEADERS))?;
+                (State::Name(word), end, true)
+            }
+            _ => return None,
+        };
+        self.state = state;
+        (bytes > 0).then_some(Kept { bytes, begins_element })
     }
 
     fn step(&mut self, byte: u8) -> Verdict {

@@ -3,7 +3,7 @@
 //! In: keys and states. Out: the states again, unless the table was full. Two generations: when the young one
 //! is full it becomes the old one, and the old one is dropped; no order is kept, no list is walked.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// Whose bytes: process, descriptor there or address of OpenSSL's object, `HeadRecord::direction`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,15 +16,15 @@ pub(super) struct Key {
 /// The table.
 #[derive(Debug)]
 pub(super) struct Table<V> {
-    young: HashMap<Key, V>,
-    old: HashMap<Key, V>,
+    young: FxHashMap<Key, V>,
+    old: FxHashMap<Key, V>,
     max_generation: usize,
 }
 
 impl<V> Table<V> {
     /// A table of at most `bound` entries (at least two).
     pub(super) fn new(bound: usize) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), max_generation: (bound / 2).max(1) }
+        Self { young: FxHashMap::default(), old: FxHashMap::default(), max_generation: (bound / 2).max(1) }
     }
 
     /// Takes an entry out.

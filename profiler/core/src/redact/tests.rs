@@ -1,5 +1,7 @@
 //! What survives redaction and what does not: examples, then any split and any planted secret.
 
+mod at_once;
+
 use profiler_common::record::head::{HeadRecord, INBOUND, OUTBOUND};
 use profiler_common::record::plaintext::PlaintextRecord;
 use profiler_common::record::slice::SliceRecord;

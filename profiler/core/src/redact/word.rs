@@ -102,6 +102,12 @@ impl Word {
         word
     }
 
+    /// These bytes in lower case; `None`: they are more than any known word has.
+    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+        let mut word = Self::default();
+        bytes.iter().all(|byte| word.push(byte.to_ascii_lowercase())).then_some(word)
+    }
+
     /// Adds a byte; `false` if the word is longer than any known one.
     pub(super) fn push(&mut self, byte: u8) -> bool {
         match self.bytes.get_mut(usize::from(self.length)) {
