@@ -293,7 +293,7 @@ impl State {
     }
 
     /// The connection that a light slice is about; `None`: there is no room for it.
-    fn enter(&mut self, light: &Light, time_ns: u64, sink: &mut dyn FnMut(Entry)) -> Option<Socket> {
+    fn enter(&mut self, light: &Light, time_ns: u64, sink: &mut dyn FnMut(Entry)) -> Option<Box<Socket>> {
         match self.wire.light.open.remove(&light.socket) {
             Some(socket) if socket.generation == light.generation => return Some(socket),
             // The address is another connection's now, though nobody saw the end of the one before.
@@ -304,7 +304,7 @@ impl State {
             }
             None => {}
         }
-        let mut socket = Socket::new(light.generation, self.wire.connections.count_one());
+        let mut socket = Box::new(Socket::new(light.generation, self.wire.connections.count_one()));
         if !light.is_unix {
             let known = self.product.drops.opened_light((light.socket, light.generation), time_ns);
             (socket.life.signs, socket.life.origin) = known;
@@ -327,7 +327,7 @@ impl State {
         }
         active.request.gil.holders = gil_attribution::holders(&self.world, &self.gil, &active.held);
         active.request.gil.waits = gil_attribution::listed_waits(&self.world, &self.gil, &active.held);
-        self.completion_context().complete(Box::new(active.request), sink);
+        self.completion_context().complete(active.request, sink);
     }
 }
 

@@ -57,7 +57,10 @@ fn contender(wire: &Wire, thread: &Thread, tid: Tid) -> Contender {
     match served(wire, thread) {
         Some(request) if request.http.method.is_empty() => Contender::Endpoint(String::new()),
         Some(request) => {
-            Contender::Endpoint(format!("{} {}", request.http.method, path_shape(&request.http.path)))
+            let mut endpoint = path_shape(&request.http.path);
+            endpoint.insert(0, ' ');
+            endpoint.insert_str(0, &request.http.method);
+            Contender::Endpoint(endpoint)
         }
         None => Contender::Thread { tgid, tid, comm: String::new() },
     }

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use crate::event::{Slept, SleptOn, Slice, Tid};
 use crate::fact::Account;
@@ -108,6 +109,9 @@ pub enum IdleSleep {
     /// For a lock: whoever gives it a job wakes it so.
     ForLock,
 }
+
+/// What a thread did beside requests, stretch by stretch: from when to when, and what.
+type Stretches = SmallVec<[(u64, u64, OffRequest); 8]>;
 
 /// The sleeps of a thread since its last light slice.
 #[derive(Clone, Debug, Default)]
@@ -229,21 +233,23 @@ impl Sleeping {
         from_ns: u64,
         same_thread: bool,
     ) -> SleepAccount {
-        let Some(pieces) = self.pieces(slice) else { return self.some_from(slice, from_ns) };
+        if !self.is_whole(slice) {
+            return self.some_from(slice, from_ns);
+        }
         let turned_ns = if same_thread { None } else { self.given_ns(from_ns) };
         let own_ns = turned_ns.unwrap_or(from_ns);
         let mut done = SleepAccount::default();
         done.held.waits = self.waits_from(slice, own_ns);
         done.phases.add(Phase::PoolWait, own_ns - from_ns);
-        for (mut piece, port) in pieces {
-            if !same_thread && turned_ns.is_none() && piece.start_ns < from_ns {
+        let is_known = same_thread || turned_ns.is_some();
+        self.walk(slice, |mut piece, port| {
+            if !is_known && piece.start_ns < from_ns {
                 piece.blocked = Phase::Unexplained;
             }
-            let mut phases = Phases::default();
-            give(&piece, own_ns, &mut phases, &mut done.held);
-            done.back_ends.waits(port, phases.get(Phase::BackendWait));
-            done.phases.add_all(&phases);
-        }
+            let before_ns = done.phases.get(Phase::BackendWait);
+            give(&piece, own_ns, &mut done.phases, &mut done.held);
+            done.back_ends.waits(port, done.phases.get(Phase::BackendWait) - before_ns);
+        });
         done
     }
 
@@ -260,8 +266,8 @@ impl Sleeping {
 
     /// What the thread did between these times, in which it worked for no request: stretches in order,
     /// without a hole. Sleeps that are missing count as work.
-    pub(in crate::machine) fn beside(&self, from_ns: u64, until_ns: u64) -> Vec<(u64, u64, OffRequest)> {
-        let mut stretches = Vec::with_capacity(2 * self.sleeps.len() + 1);
+    pub(in crate::machine) fn beside(&self, from_ns: u64, until_ns: u64) -> Stretches {
+        let mut stretches = Stretches::new();
         let mut at_ns = from_ns;
         let mut push = |until_at_ns: u64, beside: OffRequest| {
             let end_ns = until_at_ns.min(until_ns);
@@ -321,7 +327,9 @@ impl Sleeping {
     /// When the thread turned to the message at the end of the light slice, after `from_ns` or at it: it got
     /// a CPU for something to do, or was waiting for this client by then. `None`: that was not seen.
     pub(in crate::machine) fn turned_ns(&self, slice: &Slice, from_ns: u64) -> Option<u64> {
-        self.pieces(slice)?;
+        if !self.is_whole(slice) {
+            return None;
+        }
         let mut turned_ns = None;
         for sleep in &self.sleeps {
             match (sleep.meant.idle, sleep.meant.phase) {
@@ -345,18 +353,20 @@ impl Sleeping {
         known
     }
 
-    /// The slice, piece by piece, with the port of a sleep: between sleeps the thread ran, or wanted to.
-    /// `None`: some are missing, so it is not known where.
-    fn pieces(&self, slice: &Slice) -> Option<Vec<(Piece, u16)>> {
-        if self.sleeps.is_empty() || slice.undecided.gap_ns > 0 {
-            return None;
-        }
-        let mut pieces = Vec::with_capacity(3 * self.sleeps.len() + 1);
+    /// Whether all sleeps of the slice are known: what is missing lies somewhere between the others.
+    fn is_whole(&self, slice: &Slice) -> bool {
+        let has_sleeps = !self.sleeps.is_empty() && slice.undecided.gap_ns == 0;
+        has_sleeps && self.walk(slice, |_, _| {}) == Some(slice.gap)
+    }
+
+    /// The slice, piece by piece, with the port of a sleep: between sleeps the thread ran, or wanted to. The
+    /// sum of the pieces; `None`: a sleep does not fit in.
+    fn walk(&self, slice: &Slice, mut take: impl FnMut(Piece, u16)) -> Option<Account> {
         let (mut at_ns, mut cpu_ns) = (slice.gap_start_ns(), 0);
         let mut total = Account::default();
         let mut push = |start_ns: u64, end_ns: u64, account: Account, (cpu, blocked, port, held_by)| {
             let piece = Piece { account, blocked, ..Piece::unknown(start_ns, end_ns) };
-            pieces.push((Piece { cpu, held_by, ..piece }, port));
+            take(Piece { cpu, held_by, ..piece }, port);
             total = total.plus(account);
         };
         let no_sleep = (Phase::Cpu, Phase::Unexplained, 0, Holders::NONE);
@@ -380,8 +390,7 @@ impl Sleeping {
         let run_ns = slice.gap.cpu_ns.checked_sub(cpu_ns)?;
         let awake = Account { cpu_ns: run_ns, run_queue_ns: awake_ns.checked_sub(run_ns)?, blocked_ns: 0 };
         push(at_ns, slice.enter_ns, awake, no_sleep);
-        // What is missing lies somewhere between: then the sums differ.
-        (total == slice.gap).then_some(pieces)
+        Some(total)
     }
 }
 

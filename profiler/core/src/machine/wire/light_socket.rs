@@ -19,7 +19,8 @@ use crate::tls;
 /// The open connections of light mode.
 #[derive(Clone, Debug, Default)]
 pub struct Sockets {
-    pub(in crate::machine) open: FxHashMap<u64, Socket>,
+    /// Boxed, as each message takes one out and puts it back.
+    pub(in crate::machine) open: FxHashMap<u64, Box<Socket>>,
     /// Connections that were open as the window ended.
     pub left_open: u64,
 }
@@ -69,9 +70,10 @@ impl Sockets {
     }
 
     /// Takes out the connections of a process that has ended, in their order.
-    pub(in crate::machine) fn take_of(&mut self, tgid: Tid) -> Vec<Socket> {
+    #[expect(clippy::vec_box, reason = "so they lie in the table, and so they are used")]
+    pub(in crate::machine) fn take_of(&mut self, tgid: Tid) -> Vec<Box<Socket>> {
         let own = |socket: &Socket| socket.life.tgid == tgid && !socket.life.is_unix;
-        let mut taken: Vec<Socket> =
+        let mut taken: Vec<Box<Socket>> =
             self.open.extract_if(|_, socket| own(socket)).map(|(_, socket)| socket).collect();
         taken.sort_unstable_by_key(|socket| socket.connection);
         taken
@@ -112,7 +114,7 @@ pub(in crate::machine) struct LightLife {
 /// A request that is not known to be over.
 #[derive(Clone, Debug)]
 pub(in crate::machine) struct LightRequest {
-    pub(in crate::machine) request: Request,
+    pub(in crate::machine) request: Box<Request>,
     /// Up to here its phases add up.
     pub(in crate::machine) covered_ns: u64,
     /// Bytes of its response were sent.
@@ -292,7 +294,7 @@ impl Sockets {
     /// The request on the connection of this socket, if it has this number.
     pub(in crate::machine) fn request(&self, socket: u64, id: u64) -> Option<&Request> {
         let active = self.open.get(&socket)?.active.as_ref()?;
-        (active.request.id == id).then_some(&active.request)
+        (active.request.id == id).then_some(active.request.as_ref())
     }
 }
 
@@ -327,7 +329,7 @@ mod tests {
     fn active(is_responding: bool) -> LightRequest {
         let request = Active::new(&Beginning::at(1, 100), 1, 1).request;
         LightRequest {
-            request: *request,
+            request,
             covered_ns: 100,
             is_responding,
             has_begun: true,

@@ -43,8 +43,8 @@ impl State {
     }
 
     /// A connection of which nothing was read, closed by this process.
-    fn unused(&mut self, (address, generation): (u64, u32), tgid: Tid, at_ns: u64) -> Socket {
-        let mut unused = Socket::new(generation, self.wire.connections.count_one());
+    fn unused(&mut self, (address, generation): (u64, u32), tgid: Tid, at_ns: u64) -> Box<Socket> {
+        let mut unused = Box::new(Socket::new(generation, self.wire.connections.count_one()));
         let known = self.product.drops.opened_light((address, generation), at_ns);
         (unused.life.signs, unused.life.origin) = known;
         unused.life.tgid = tgid;
@@ -60,7 +60,7 @@ impl State {
     /// The connection has ended: so does its request, and it waits for its verdict.
     pub(super) fn light_ends(
         &mut self,
-        mut socket: Socket,
+        mut socket: Box<Socket>,
         how: How,
         at_ns: u64,
         sink: &mut dyn FnMut(Entry),

@@ -143,7 +143,7 @@ impl State {
 fn lasting(active: &LightRequest, time_ns: u64) -> LightRequest {
     let request = &active.request;
     LightRequest {
-        request: Request {
+        request: Box::new(Request {
             phases: Phases::default(),
             stretches: Vec::new(),
             round_trips: RoundTrips::default(),
@@ -156,8 +156,8 @@ fn lasting(active: &LightRequest, time_ns: u64) -> LightRequest {
             http: Http { bytes_in: 0, bytes_out: 0, ..request.http.clone() },
             gil: OnGil::default(),
             seen: Seen { lasts: true, ..Seen::default() },
-            ..request.clone()
-        },
+            ..request.as_ref().clone()
+        }),
         covered_ns: time_ns,
         is_responding: false,
         is_answered: false,

@@ -190,7 +190,7 @@ fn begin(
     let index_on_connection = *begun;
     *begun = begun.saturating_add(1);
     LightRequest {
-        request: Request {
+        request: Box::new(Request {
             id,
             connection,
             index_on_connection,
@@ -213,7 +213,7 @@ fn begin(
             },
             gil: OnGil::default(),
             seen: Seen { truncated, ..Seen::default() },
-        },
+        }),
         covered_ns: time_ns,
         is_responding: false,
         is_answered: false,
@@ -261,8 +261,8 @@ pub(super) fn cover(active: &mut LightRequest, (slice, sleeping): (&Slice, &Slee
 /// What a thread did for a request up to `until_ns`, and since when: without what the request waited for it
 /// before.
 fn own_part(phases: &Phases, until_ns: u64) -> (u64, Phases) {
-    let mut own = Phases::default();
-    phases.iter().filter(|(phase, _)| *phase != Phase::PoolWait).for_each(|(phase, ns)| own.add(phase, ns));
+    let mut own = *phases;
+    own.take(Phase::PoolWait, u64::MAX);
     (until_ns.saturating_sub(own.total_ns()), own)
 }
 
