@@ -164,11 +164,17 @@ pub(super) fn slowest(basis: &Basis<'_>) -> Option<Verdict> {
     // Those that are still open are in no percentile.
     let longest_ns = chains.leaves.iter().filter(|row| row.unusual_ns > 0).map(|row| row.longest_ns).max();
     let slowest_ns = total.quantile_ns(0.99).max(longest_ns.unwrap_or(0));
-    let is_spread = ratio(slowest_ns, total.quantile_ns(0.5)) >= limits.slowest_min_times;
+    let usual_ns = total.quantile_ns(0.5);
+    let is_spread = ratio(slowest_ns, usual_ns) >= limits.slowest_min_times;
     if !is_spread || !is_enough(basis, unusual, limits.few_min_count) {
         return None;
     }
     let cause = largest(chains, limits, unusual, sum_of(chains, unusual))?;
+    // Where the slowest are slow for something else, as all of their endpoint are, that is no answer.
+    let is_why = ratio(cause.longest_ns, slowest_ns.saturating_sub(usual_ns)) >= limits.named_min_ratio;
+    if !is_why {
+        return None;
+    }
     Some(Verdict { causes: vec![cause], ..Verdict::new(Pattern::Slowest) })
 }
 
