@@ -8,6 +8,8 @@ use std::path::Path;
 
 use wsgi_trace_lab::advised::setup::{Change, Kind, Limits, Setup};
 use wsgi_trace_test_support::load::SentRequest;
+use wsgi_trace_test_support::server::Recipe;
+use wsgi_trace_test_support::server::mod_wsgi::ModWsgi;
 
 use crate::incident::Incident;
 use crate::server::ServerKind;
@@ -34,6 +36,7 @@ pub(crate) fn applied(incident: &Incident, changes: &[Change], place: &Path) -> 
         ServerKind::Uwsgi => (Kind::Uwsgi, ""),
         ServerKind::Waitress => (Kind::Waitress, ""),
         ServerKind::Cheroot => (Kind::Cheroot, ""),
+        ServerKind::ModWsgi => (Kind::ModWsgi, ""),
         _ => return None,
     };
     let present = Setup::new(kind, class, server.processes, server.threads).under(&[], Limits::NONE);
@@ -42,8 +45,8 @@ pub(crate) fn applied(incident: &Incident, changes: &[Change], place: &Path) -> 
     let first = changes.first()?.alternative;
     let of_first: Vec<Change> = changes.iter().filter(|one| one.alternative == first).cloned().collect();
     let changed = present.with(&of_first, cores).ok()?;
-    let before = figures(&serve(incident, present.recipe().as_ref(), place).ok()?);
-    let after = figures(&serve(incident, changed.recipe().as_ref(), place).ok()?);
+    let before = figures(&serve(incident, recipe(&present, kind).as_ref(), place).ok()?);
+    let after = figures(&serve(incident, recipe(&changed, kind).as_ref(), place).ok()?);
     let helps = after.mean_s <= before.mean_s * (1.0 - HELPS)
         || after.answered as f64 >= before.answered as f64 * (1.0 + HELPS);
     let about = format!(
@@ -55,6 +58,16 @@ pub(crate) fn applied(incident: &Incident, changes: &[Change], place: &Path) -> 
         before.mean_s * 1000.0
     );
     Some(Applied { helps, about })
+}
+
+/// How it is started with the application of the incident.
+fn recipe(setup: &Setup, kind: Kind) -> Box<dyn Recipe> {
+    let (processes, threads) = setup.sizes();
+    match kind {
+        // It names its application as it is started.
+        Kind::ModWsgi => Box::new(ModWsgi::daemon(processes, threads).composed()),
+        _ => setup.recipe(),
+    }
 }
 
 struct Figures {

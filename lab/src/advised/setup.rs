@@ -133,6 +133,11 @@ impl Setup {
         self
     }
 
+    /// Its processes, and the threads of each.
+    pub const fn sizes(&self) -> (u32, u32) {
+        (self.processes, self.threads)
+    }
+
     /// How it is started.
     pub fn recipe(&self) -> Box<dyn Recipe> {
         let recipe = self.unlimited();
