@@ -55,6 +55,33 @@ pub(crate) fn disturbance() -> f64 {
     machine_ns().saturating_sub(before) as f64 / start.elapsed().as_nanos() as f64
 }
 
+/// Ticks of one CPU so far: idle ones, and all.
+#[derive(Clone, Copy, Debug)]
+struct Idle {
+    idle: u64,
+    all: u64,
+}
+
+impl Idle {
+    /// Share of the idle ones since then; 1 where no tick has passed.
+    fn since(&self, before: &Self) -> f64 {
+        let [idle, all] = [self.idle - before.idle, self.all - before.all];
+        if all == 0 { 1.0 } else { idle as f64 / all as f64 }
+    }
+}
+
+/// Of each CPU. Waiting for a disk is idle too.
+fn idle() -> Vec<Idle> {
+    let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let of_cpus = text.lines().skip(1).take_while(|line| line.starts_with("cpu"));
+    let of_cpu = |line: &str| {
+        let ticks: Vec<u64> = line.split_whitespace().skip(1).map_while(|word| word.parse().ok()).collect();
+        // Time of guests is in that of users.
+        Idle { idle: ticks.iter().skip(3).take(2).sum(), all: ticks.iter().take(8).sum() }
+    };
+    of_cpus.map(of_cpu).collect()
+}
+
 /// Accounts at the start of a window.
 #[derive(Debug)]
 pub(crate) struct Window {
@@ -62,14 +89,17 @@ pub(crate) struct Window {
     pids: Vec<u32>,
     server_ns: u64,
     machine_ns: u64,
+    idle: Vec<Idle>,
 }
 
 /// What was used in a window.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Used {
     pub(crate) wall_ns: f64,
     pub(crate) server_ns: f64,
     pub(crate) machine_ns: f64,
+    /// Share of the time in which each CPU was idle.
+    pub(crate) idle_ratios: Vec<f64>,
 }
 
 impl Window {
@@ -79,6 +109,7 @@ impl Window {
             pids: pids.to_vec(),
             server_ns: pids.iter().copied().map(process_ns).sum(),
             machine_ns: machine_ns(),
+            idle: idle(),
         }
     }
 
@@ -88,6 +119,7 @@ impl Window {
             wall_ns: self.started.elapsed().as_nanos() as f64,
             server_ns: server_ns.saturating_sub(self.server_ns) as f64,
             machine_ns: machine_ns().saturating_sub(self.machine_ns) as f64,
+            idle_ratios: idle().iter().zip(&self.idle).map(|(now, before)| now.since(before)).collect(),
         }
     }
 }

@@ -55,6 +55,16 @@ pub(crate) fn closed_loop(
         ("machine_cpu_ns", used.machine_ns / requests),
         ("server_share", used.server_ns / used.wall_ns),
     ]);
+    let mean = |on_client: bool| {
+        let of_cpus = used.idle_ratios.iter().enumerate().filter(|(cpu, _)| cpus.contains(cpu) == on_client);
+        let of_cpus: Vec<f64> = of_cpus.map(|(_, ratio)| *ratio).collect();
+        of_cpus.iter().sum::<f64>() / of_cpus.len() as f64
+    };
+    for (name, ratio) in [("client_idle", mean(true)), ("server_idle", mean(false))] {
+        if ratio.is_finite() {
+            sample.insert(name, ratio);
+        }
+    }
     for (name, label) in [("p50_ns", "50%"), ("p99_ns", "99%")] {
         if let Some(ns) = field(label).and_then(duration_ns) {
             sample.insert(name, ns);

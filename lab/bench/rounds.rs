@@ -14,6 +14,8 @@ use crate::statistics::Interval;
 pub(crate) struct Sample {
     /// Quantities by name.
     quantities: BTreeMap<&'static str, f64>,
+    /// The same with nothing attached, just before and after.
+    beside: BTreeMap<&'static str, f64>,
     /// Of each request, where they are known one by one.
     pub(crate) latencies_ns: Vec<f64>,
 }
@@ -26,11 +28,18 @@ impl Sample {
     pub(crate) fn get(&self, name: &str) -> Option<f64> {
         self.quantities.get(name).copied()
     }
+
+    /// With the mean of two others, taken just before and just after, to compare with.
+    pub(crate) fn between(mut self, before: &Self, after: &Self) -> Self {
+        let both = before.quantities.iter().filter_map(|(name, one)| Some((*name, one, after.get(name)?)));
+        self.beside = both.map(|(name, one, other)| (name, f64::midpoint(*one, other))).collect();
+        self
+    }
 }
 
 impl<const COUNT: usize> From<[(&'static str, f64); COUNT]> for Sample {
     fn from(quantities: [(&'static str, f64); COUNT]) -> Self {
-        Self { quantities: BTreeMap::from(quantities), latencies_ns: Vec::new() }
+        Self { quantities: BTreeMap::from(quantities), ..Self::default() }
     }
 }
 
@@ -132,6 +141,31 @@ impl Samples {
     /// The quantity itself.
     pub(crate) fn value(&self, subject: usize, quantity: &str) -> Option<Interval> {
         Interval::of(&self.values(subject, quantity))
+    }
+
+    /// Beside what it was with nothing attached, just before and after, round by round.
+    fn beside(&self, subject: usize, quantity: &str) -> Vec<[f64; 2]> {
+        let both = |round| {
+            let sample = self.sample(subject, round)?;
+            Some([sample.get(quantity)?, sample.beside.get(quantity).copied()?])
+        };
+        (0..self.rounds()).filter_map(both).collect()
+    }
+
+    /// Divided by what it was with nothing attached, just before and after.
+    pub(crate) fn ratio_beside(&self, subject: usize, quantity: &str) -> Option<Interval> {
+        Interval::of_ratios(&self.ratios_beside(subject, quantity))
+    }
+
+    /// The same, round by round.
+    pub(crate) fn ratios_beside(&self, subject: usize, quantity: &str) -> Vec<f64> {
+        self.beside(subject, quantity).into_iter().map(|[mine, base]| mine / base).collect()
+    }
+
+    /// What it is more than with nothing attached, just before and after.
+    pub(crate) fn difference_beside(&self, subject: usize, quantity: &str) -> Option<Interval> {
+        let differences = self.beside(subject, quantity).into_iter().map(|[mine, base]| mine - base);
+        Interval::of_differences(&differences.collect::<Vec<f64>>())
     }
 
     /// Divided by that of another subject in the same round, round by round.

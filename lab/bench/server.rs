@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     GunicornSync,
     GunicornGthread,
     Uwsgi,
+    /// `Uwsgi`, which keeps connections.
+    UwsgiKept,
     Waitress,
     ModWsgi,
     /// `ModWsgi`, reporting to its own telemetry service.
@@ -37,6 +39,7 @@ impl Kind {
             Self::GunicornSync => "gunicorn sync",
             Self::GunicornGthread => "gunicorn gthread, 8 threads",
             Self::Uwsgi => "uWSGI, 8 threads",
+            Self::UwsgiKept => "uWSGI, 8 threads, kept connections",
             Self::Waitress => "Waitress, 8 threads",
             Self::ModWsgi | Self::ModWsgiTelemetry => "mod_wsgi, 8 threads",
         }
@@ -46,7 +49,7 @@ impl Kind {
     fn program(self) -> &'static str {
         match self {
             Self::GunicornSync | Self::GunicornGthread => ".tools/venv27/bin/python",
-            Self::Uwsgi => ".tools/venv-servers/bin/uwsgi",
+            Self::Uwsgi | Self::UwsgiKept => ".tools/venv-servers/bin/uwsgi",
             Self::Waitress => ".tools/venv-servers/bin/waitress-serve",
             Self::ModWsgi => ".tools/venv-apache/bin/mod_wsgi-express",
             Self::ModWsgiTelemetry => ".tools/bench/venv-apache/bin/mod_wsgi-express",
@@ -88,8 +91,8 @@ impl Kind {
                 &apps,
                 "bench_app:app",
             ],
-            Self::Uwsgi => vec![
-                "--http-socket",
+            Self::Uwsgi | Self::UwsgiKept => vec![
+                if self == Self::UwsgiKept { "--http11-socket" } else { "--http-socket" },
                 &bind,
                 "--master",
                 "--processes",

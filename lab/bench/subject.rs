@@ -28,6 +28,10 @@ pub(crate) const OURS: &str = "wsgi-trace";
 /// Name of ours without hooks on system calls.
 pub(crate) const LIGHT: &str = "wsgi-trace --light";
 
+/// The same on the core of the client, and on that of the server.
+pub(crate) const BESIDE_CLIENT: &str = "wsgi-trace, on the client's core";
+pub(crate) const BESIDE_SERVER: &str = "wsgi-trace, on the server's core";
+
 /// How long a tool may take to attach or to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -40,6 +44,8 @@ pub(crate) enum Group {
     Ours,
     /// wsgi-trace without hooks on system calls.
     Light,
+    /// wsgi-trace, kept to one core.
+    Placed,
     /// wsgi-trace with a hook for each call.
     Tracepoints,
     /// wsgi-trace with each way of looking at the interpreter lock.
@@ -176,6 +182,22 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         version: &["--version"],
     },
     Subject {
+        name: BESIDE_CLIENT,
+        group: Group::Placed,
+        program: wsgi_trace,
+        arguments: |target| ours(target, "btf"),
+        ready: WATCHING,
+        version: &["--version"],
+    },
+    Subject {
+        name: BESIDE_SERVER,
+        group: Group::Placed,
+        program: wsgi_trace,
+        arguments: |target| ours(target, "btf"),
+        ready: WATCHING,
+        version: &["--version"],
+    },
+    Subject {
         name: "empty programs, a hook for each call",
         group: Group::Tracepoints,
         program: empty,
@@ -300,7 +322,7 @@ impl Contender for &'static Subject {
     fn most_rounds(&self) -> usize {
         match self.group {
             Group::Alone | Group::Ours | Group::Light => usize::MAX,
-            Group::Gil => FEW_ROUNDS,
+            Group::Gil | Group::Placed => FEW_ROUNDS,
             Group::Tracepoints | Group::Tools => FEWEST_ROUNDS,
         }
     }

@@ -4,7 +4,7 @@
 //! In: servers, wrk, our own open-loop client. Out: ratios to the same server with nothing attached, in the
 //! same round.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
@@ -15,7 +15,8 @@ use crate::rounds::{Contender, Sample, Samples, interleave};
 use crate::server::{Kind, Server, calibrate};
 use crate::statistics::Interval;
 use crate::subject::{
-    ALONE, EMPTY, FEW_ROUNDS, Group, LIGHT, NOT_INSTALLABLE, OURS, Subject, Target, choose,
+    ALONE, BESIDE_CLIENT, BESIDE_SERVER, EMPTY, FEW_ROUNDS, Group, LIGHT, NOT_INSTALLABLE, OURS, Subject,
+    Target, choose,
 };
 
 /// What `/work` should take.
@@ -27,6 +28,10 @@ const KEPT_AT_WORK: f64 = 0.99;
 const OPEN_P99: f64 = 1.1;
 /// The rounds of all servers with such an application: those of one alone are too few to tell a hundredth.
 const WORK_TITLE: &str = "All servers together, 5 ms application, closed loop at saturation";
+
+/// The tool has the kernel's statistics on for a part of its second second: a sample begins after that, also
+/// where nothing is attached.
+const SETTLED: Duration = Duration::from_millis(1300);
 
 /// Load before each sample that does not count: what the rest has let go cold is warm again.
 const RUN_UP_SECONDS: f64 = 0.25;
@@ -67,6 +72,8 @@ struct Setting {
 }
 
 const LIGHTLY: &[Group] = &[Group::Alone, Group::Ours, Group::Light];
+/// Where it matters on which core the tool runs.
+const PLACED: &[Group] = &[Group::Alone, Group::Ours, Group::Light, Group::Placed];
 const TOOLS: &[Group] = &[Group::Alone, Group::Ours, Group::Light, Group::Tools];
 /// Where threads share an interpreter, the way of looking at its lock may matter.
 const THREADS: &[Group] = &[Group::Alone, Group::Ours, Group::Light, Group::Gil];
@@ -130,6 +137,8 @@ const WORK: &str = "/work";
 
 /// At saturation; the tables that aims hang on first.
 const SATURATED: &[Setting] = &[
+    saturated(Kind::UwsgiKept, PLACED, Kept { full: 0.88, light: 0.91 }),
+    saturated(Kind::Uwsgi, PLACED, Kept { full: 0.94, light: 0.98 }),
     Setting { seconds: 260, ..saturated(Kind::GunicornGthread, ALL, Kept { full: 0.955, light: 0.97 }) },
     saturated(Kind::GunicornSync, LIGHTLY, Kept { full: 0.95, light: 0.94 }),
     Setting {
@@ -140,7 +149,6 @@ const SATURATED: &[Setting] = &[
     },
     Setting { seconds: 170, ..work(Kind::GunicornGthread, TOOLS) },
     work(Kind::GunicornSync, LIGHTLY),
-    hello(Kind::Uwsgi, THREADS),
     hello(Kind::Waitress, THREADS),
     hello(Kind::ModWsgi, THREADS),
     work(Kind::Uwsgi, LIGHTLY),
@@ -296,10 +304,26 @@ fn table(
     let warm = client::closed_loop(&server, setting.path, setting.client_cpus, 1.0)?;
     let rate = warm.get("throughput").context("no throughput")? / 2.0;
     let limit = bench.limit(setting.rounds, setting.seconds);
+    // With nothing attached, as it was after the sample before.
+    let mut alone: Option<(*const Server, Sample)> = None;
     let samples = interleave(
         &watched,
         limit,
-        |watched| sample(setting, watched, rate),
+        |watched| {
+            if setting.client == Loop::Open {
+                return sample(setting, watched, rate);
+            }
+            let nobody = Watched { subject: Subject::named(ALONE).context("no such row")?, ..*watched };
+            let before = match alone.take() {
+                Some((server, before)) if std::ptr::eq(server, watched.server) => before,
+                _ => sample(setting, &nobody, rate)?,
+            };
+            let taken = sample(setting, watched, rate)?;
+            let after = sample(setting, &nobody, rate)?;
+            let taken = taken.between(&before, &after);
+            alone = Some((watched.server, after));
+            Ok(taken)
+        },
         |watched, error| result.miss(&title, watched.name, &format!("{error:#}")),
     );
     let index = |name: &str| watched.iter().position(|watched| watched.name == name);
@@ -307,16 +331,25 @@ fn table(
     for (row, watched) in watched.iter().enumerate() {
         figures(setting, result, &samples, (row, watched.name), base, index(EMPTY));
     }
-    let kept = |name| index(name).map(|row| samples.ratios(row, base, "throughput")).unwrap_or_default();
+    let kept = |name| index(name).map(|row| samples.ratios_beside(row, "throughput")).unwrap_or_default();
     Ok(KeptByRound { full: kept(OURS), light: kept(LIGHT) })
 }
 
 fn sample(setting: &Setting, watched: &Watched<'_>, rate: f64) -> anyhow::Result<Sample> {
     let server = watched.server;
-    let target = Target { root: server.root(), worker: server.worker(), cpus: setting.client_cpus.to_vec() };
+    let cpus = match watched.name {
+        BESIDE_CLIENT => setting.client_cpus.to_vec(),
+        BESIDE_SERVER => setting.server_cpus.to_vec(),
+        // As it is for a user: the scheduler puts it where there is room.
+        _ => (0..std::thread::available_parallelism()?.get()).collect(),
+    };
+    let target = Target { root: server.root(), worker: server.worker(), cpus };
     let begun = Instant::now();
     let attached = watched.subject.start(&target)?;
     Bench::rest(begun);
+    if setting.client == Loop::Closed {
+        std::thread::sleep(SETTLED);
+    }
     let (path, cpus) = (setting.path, setting.client_cpus);
     let sample = match setting.client {
         Loop::Closed => client::run_up(server, path, cpus, RUN_UP_SECONDS)
@@ -345,28 +378,41 @@ fn figures(
         let p99 = if is_open { samples.latency(row, 0.99) } else { samples.value(row, "p99_ns") };
         result.add((title, name, "median latency"), Unit::Nanoseconds, samples.value(row, "p50_ns"), None);
         result.add((title, name, "p99"), Unit::Nanoseconds, p99, None);
+    }
+    for (quantity, column) in [("server_idle", "server's core idle"), ("client_idle", "client's core idle")] {
+        result.add((title, name, column), Unit::Ratio, samples.value(row, quantity), None);
+    }
+    let ratio = |quantity| {
+        if is_open { samples.ratio(row, base, quantity) } else { samples.ratio_beside(row, quantity) }
+    };
+    let added = |quantity| {
+        if is_open {
+            samples.difference(row, base, quantity)
+        } else {
+            samples.difference_beside(row, quantity)
+        }
+    };
+    if is_open && row == base {
         return;
     }
+    // Of the row with nothing attached this is nothing beside nothing: what the machine adds by itself.
+    let name = if row == base { "nothing attached, again" } else { name };
     if !is_open {
         let aim = setting.kept.and_then(|kept| kept.of(name)).map(Aim::at_least);
-        let kept = samples.ratio(row, base, "throughput");
-        result.add((title, name, "throughput kept"), Unit::Ratio, kept, aim);
+        result.add((title, name, "throughput kept"), Unit::Ratio, ratio("throughput"), aim);
     }
-    let ratio = samples.ratio(row, base, "server_cpu_ns");
-    result.add((title, name, "CPU per request"), Unit::Ratio, ratio, None);
-    let added = samples.difference(row, base, "server_cpu_ns");
-    result.add((title, name, "added CPU per request"), Unit::Nanoseconds, added, None);
-    let machine = samples.difference(row, base, "machine_cpu_ns");
-    result.add((title, name, "added on the machine"), Unit::Nanoseconds, machine, None);
+    result.add((title, name, "CPU per request"), Unit::Ratio, ratio("server_cpu_ns"), None);
+    result.add((title, name, "added CPU per request"), Unit::Nanoseconds, added("server_cpu_ns"), None);
+    result.add((title, name, "added on the machine"), Unit::Nanoseconds, added("machine_cpu_ns"), None);
     if let Some(floor) = floor.filter(|_| setting.little_added) {
         to_floor(result, samples, (title, name), (row, floor, base));
     }
-    result.add((title, name, "median latency"), Unit::Ratio, samples.ratio(row, base, "p50_ns"), None);
+    result.add((title, name, "median latency"), Unit::Ratio, ratio("p50_ns"), None);
     let (p99, aim) = if is_open {
         let is_ours = [OURS, LIGHT].contains(&name);
         (samples.latency_ratio(row, base, 0.99), is_ours.then_some(Aim::at_most(OPEN_P99)))
     } else {
-        (samples.ratio(row, base, "p99_ns"), None)
+        (ratio("p99_ns"), None)
     };
     result.add((title, name, "p99"), Unit::Ratio, p99, aim);
 }
