@@ -9,6 +9,7 @@ pub mod board;
 pub mod buckets;
 pub mod budget;
 pub mod change;
+pub mod cost;
 pub mod counts;
 pub mod exposition;
 pub mod follow;

@@ -14,6 +14,7 @@ mod help;
 pub mod kept;
 pub mod looks;
 pub mod matches;
+pub mod max_cost;
 pub mod mistake;
 mod now;
 pub mod otlp;
@@ -37,6 +38,7 @@ pub use self::gil::{Gil, GilWay};
 use self::help::{ADVANCED, REPORT};
 use self::looks::Looks;
 use self::matches::Match;
+use self::max_cost::MaxCost;
 pub use self::now::Now;
 use self::otlp::Otlp;
 pub use self::output::{Color, Format, Output, PlainFormat};
@@ -141,6 +143,9 @@ pub struct Trace {
     /// How to watch.
     #[command(flatten)]
     pub watch: Watch,
+    /// How much that may take.
+    #[command(flatten)]
+    pub max_cost: MaxCost,
     /// Where spans go.
     #[command(flatten)]
     pub otlp: Otlp,

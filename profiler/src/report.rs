@@ -12,6 +12,7 @@ pub mod flame;
 pub mod form;
 pub mod html;
 pub mod json;
+pub(crate) mod left_out;
 pub mod ndjson;
 pub mod output;
 pub mod screen;

@@ -4,6 +4,7 @@
 
 pub mod attached;
 pub mod consumer;
+pub mod cost_limit;
 pub mod feed;
 mod gather;
 mod gil;

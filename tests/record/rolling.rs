@@ -45,6 +45,7 @@ pub(crate) fn watch(scenario: &Scenario, running: &Running, raw: &Path) -> anyho
             own: Vec::new(),
             record: Some(OutputFile::open(raw)?),
             keep: None,
+            left_out: None,
         };
         let mut session = Session::begin(watch, Nobody)?;
         let start = Instant::now();

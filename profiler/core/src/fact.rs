@@ -11,6 +11,7 @@ pub mod container;
 pub mod frame;
 pub mod holders;
 mod interpreter;
+pub mod left_out;
 pub mod machine;
 pub mod memory;
 pub mod open_files;
@@ -27,6 +28,7 @@ pub use attached::{Attached, MissingProgram};
 pub use cgroup::{CgroupCpu, CgroupMemory};
 use container::Container;
 pub use interpreter::{InterpreterLock, InterpreterSeen, TaskKind, ThreadNumbers};
+use left_out::LeftOut;
 use machine::MachineCpu;
 use memory::ProcessMemory;
 use open_files::OpenFiles;
@@ -114,6 +116,8 @@ pub enum Fact {
     ThreadTotals(ThreadTotals),
     /// What the profiler itself cost.
     Overhead(Overhead),
+    /// What is left out for its cost.
+    LeftOut(LeftOut),
     /// One window ends and the next begins at this moment; what the machines know of threads, connections and
     /// requests in flight stays. Preceded by the same facts as the end of a stream.
     WindowRolled,
@@ -136,6 +140,8 @@ pub enum EndReason {
     TargetExited,
     /// The recording could not be written further (disk full).
     RecordingFailed,
+    /// It took more of the machine than it may, or may take more again (`--max-cost`).
+    Cost,
     /// The next window of the same run began.
     NextWindow,
     /// The run has not ended: this is how it stands.

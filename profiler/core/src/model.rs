@@ -41,6 +41,7 @@ pub mod wake;
 pub mod whereabouts;
 
 use crate::fact::container::Container;
+use crate::fact::left_out::LeftOut;
 use crate::fact::{
     Attached, CgroupCpu, CgroupMemory, EndReason, ListenerSeen, ListenerWakes, Overhead, SessionStarted,
 };
@@ -82,6 +83,8 @@ pub struct Coverage {
     pub blind_spots: Vec<String>,
     /// What the profiler cost.
     pub overhead: Option<Overhead>,
+    /// What was left out for that, in or before the window.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// Everything known about one window.

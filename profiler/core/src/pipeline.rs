@@ -42,6 +42,8 @@ const MAX_WAITING: usize = profiler_common::waiting::MAX_WAITING as usize;
 const MAX_TOTALS: usize = 16_384;
 /// Cgroups whose CPU accounts are kept.
 const MAX_CGROUPS: usize = 1024;
+/// Stretches in which something is left out.
+const MAX_LEFT_OUT: usize = 64;
 
 /// Phases that a run cannot measure, each with its reason. It needs the attach report and the facts about
 /// interpreters. `gil`: why waits for the interpreter lock are not measured, if they are not. `sight`: what
@@ -431,6 +433,8 @@ impl Machines {
             }
             Fact::ThreadTotals(totals) => self.readings.totals.push(totals),
             Fact::Overhead(overhead) => self.readings.overhead = Some(overhead),
+            Fact::LeftOut(_) if self.readings.left_out.len() >= MAX_LEFT_OUT => self.state.evict(),
+            Fact::LeftOut(left_out) => self.readings.left_out.push(left_out),
             Fact::WindowRolled => self.roll(time_ns, sink),
             Fact::WindowEnded { reason } => {
                 self.window.end_ns = time_ns;

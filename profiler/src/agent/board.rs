@@ -15,6 +15,7 @@ use profiler_core::verdict::{self, Verdict};
 use tokio::sync::oneshot;
 
 use super::change::Change;
+use super::cost::CostNow;
 use super::counts::Counts;
 use super::tally::Tally;
 use super::trigger::Cause;
@@ -29,6 +30,8 @@ pub enum Status {
     Attaching,
     /// The target is watched.
     Watching,
+    /// The target is there and not watched for a while, to take no more than may be taken; why.
+    Paused(String),
 }
 
 /// Somebody wants to see the open window as it stands: answered once it is on the board.
@@ -149,6 +152,8 @@ pub struct Known {
     pub held: Option<Held>,
     /// What was set aside of it, by the label of its cause.
     pub frozen: BTreeMap<&'static str, u64>,
+    /// What is taken of the machine; `None`: that has no limit.
+    pub cost: Option<CostNow>,
 }
 
 /// Changes of the server of which it is known what became of them.
@@ -198,6 +203,7 @@ impl Default for Board {
             changed: Changed::default(),
             held: None,
             frozen: BTreeMap::new(),
+            cost: None,
         };
         let [ended, open, open_full] = [(); 3].map(|()| Counts::default());
         Self { known: Mutex::new(Inner { known, ended, open, open_full }) }
@@ -213,6 +219,11 @@ impl Board {
     /// How it stands now.
     pub fn state(&self) -> State {
         self.lock().known.state.clone()
+    }
+
+    /// Whether the target is not watched for a while.
+    pub fn is_paused(&self) -> bool {
+        matches!(self.lock().known.state.status, Status::Paused(_))
     }
 
     /// The last window that has ended.
@@ -267,8 +278,9 @@ impl Board {
         }
         match (&state.status, &status) {
             (_, Status::Watching) => state.attaches = state.attaches.saturating_add(1),
-            (Status::Watching, _) => {
-                state.losses_of_target = state.losses_of_target.saturating_add(1);
+            (Status::Watching | Status::Paused(_), _) => {
+                let is_lost = !matches!(status, Status::Paused(_));
+                state.losses_of_target = state.losses_of_target.saturating_add(u64::from(is_lost));
                 (known.target, known.current, known.held) = (None, None, None);
                 state.modes = Modes::default();
             }
@@ -354,6 +366,16 @@ impl Board {
     /// So much of the stream is in memory.
     pub fn set_held(&self, held: Option<Held>) {
         self.lock().known.held = held;
+    }
+
+    /// What is taken of the machine, where that has a limit.
+    pub fn set_cost(&self, cost: CostNow) {
+        self.lock().known.cost = Some(cost);
+    }
+
+    /// What is taken of the machine; `None`: that has no limit.
+    pub fn cost(&self) -> Option<CostNow> {
+        self.lock().known.cost.clone()
     }
 
     /// What is in memory was set aside, for this cause.

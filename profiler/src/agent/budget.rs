@@ -52,6 +52,9 @@ pub enum Refusal {
         /// Until the pause is over.
         again: Duration,
     },
+    /// It would take more than may be taken.
+    #[error("it would take more than --max-cost; /healthz says what is left out")]
+    Cost,
     /// There is no full trace to end.
     #[error("no full trace is under way")]
     NoneUnderWay,

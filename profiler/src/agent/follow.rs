@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use profiler_core::fact::left_out::LeftOut;
 use profiler_core::fact::{EndReason, Fact};
 use profiler_core::model::Snapshot;
 use profiler_core::timeline::Entry;
@@ -18,8 +19,9 @@ use super::AgentError;
 use super::board::{Board, KeptAsk, Question, Status, TargetNow};
 use super::budget::Refusal;
 use super::change::Changes;
+use super::cost::Cost;
 use super::frozen::Frozen;
-use super::full::{Ask, Full};
+use super::full::{Ask, Full, Wish};
 use super::heap::give_memory_back;
 use super::http::Server;
 use super::trigger::{SIGNAL, Seen, p99_ns};
@@ -33,6 +35,7 @@ use crate::recording::{Keep, KeptCopy};
 use crate::report::escape::{Charset, line};
 use crate::session::SessionError;
 use crate::session::attached::{Session, Tick, Watch};
+use crate::session::cost_limit::Step;
 use crate::session::observer::Observer;
 use crate::session::shared::Programs;
 use crate::session::signals::{Heard, Signals};
@@ -61,6 +64,8 @@ pub struct Chosen {
     pub attach: attach::Settings,
     /// For full traces beside that; `None`: it is a full trace itself.
     pub full: Option<attach::Settings>,
+    /// Light mode, where `attach` takes more than that and this machine lets it be attached.
+    pub lighter: Option<attach::Settings>,
     /// In place of both, in full, where this machine does not let all of light mode be attached; `None`:
     /// that is an error.
     pub instead: Option<attach::Settings>,
@@ -120,6 +125,8 @@ pub struct Follow {
     pub frozen: Frozen,
     /// Windows that are compared where the server changes.
     pub changes: Rc<RefCell<Changes>>,
+    /// What may be taken of the machine; `None`: that has no limit.
+    pub cost: Option<Cost>,
     /// Who serves, until a signal comes. It ends before the programs are detached: that may leave a process
     /// of ours behind for a second, which must not hold the socket.
     pub server: Option<Server>,
@@ -163,6 +170,20 @@ enum End {
     Over,
     /// The target has gone, or another has taken its place.
     Gone,
+    /// More or less of it is to be watched, for what it takes.
+    Stepped,
+    /// Nothing of it is to be watched for so long; the process that it is known by.
+    Paused(Duration, u32),
+}
+
+/// How a pause ended.
+enum Pause {
+    /// By a signal.
+    Signal,
+    /// It was as long as it was to be.
+    Over,
+    /// The target has gone.
+    Gone,
 }
 
 impl Follow {
@@ -177,13 +198,23 @@ impl Follow {
             match self.begin() {
                 Ok((session, chosen)) => {
                     (attempts, was_attached) = (0, true);
-                    if let End::Over = self.watch(session, chosen, signals).await {
-                        return Ok(());
+                    match self.watch(session, chosen, signals).await {
+                        End::Over => return Ok(()),
+                        End::Gone => {}
+                        End::Stepped => continue,
+                        End::Paused(pause, root) => match self.pause_for_its_cost(pause, root, signals).await
+                        {
+                            Pause::Signal => return Ok(()),
+                            Pause::Over => continue,
+                            Pause::Gone => self.note_gone(),
+                        },
                     }
                 }
                 Err(error) if self.only_pid.is_none() && (was_attached || mends_itself(&error)) => {
                     self.board.set_status(Status::Waiting(error.to_string()));
                 }
+                // It ended while less or more of it was about to be watched.
+                Err(error) if was_attached && mends_itself(&error) => {}
                 Err(error) => return Err(error.into()),
             }
             if let Some(pid) = self.only_pid {
@@ -197,38 +228,121 @@ impl Follow {
         }
     }
 
-    fn begin(&self) -> Result<(Session<Scribe>, Chosen), SessionError> {
+    fn begin(&mut self) -> Result<(Session<Scribe>, Chosen), SessionError> {
         let (server, named_pid) = (self.find)()?;
         let mut chosen = (self.choose)(&server);
         let watched = (self.with_front_end)(server)?;
-        self.board.set_status(Status::Attaching);
-        let begin = |watched, attach| {
+        if !self.board.is_paused() {
+            self.board.set_status(Status::Attaching);
+        }
+        let begin = |watched, attach, left_out| {
             let scribe = Scribe {
                 board: Arc::clone(&self.board),
                 exporter: self.exporter.clone(),
                 rows: self.rows.clone(),
             };
             let own = self.own.to_vec();
-            let watch = Watch { watched, named_pid, attach, own, record: None, keep: self.keep };
+            let watch = Watch { watched, named_pid, attach, own, record: None, keep: self.keep, left_out };
             Session::begin_with(&self.programs, watch, scribe)
         };
-        let mut session = begin(watched.clone(), chosen.attach);
-        if let (Err(SessionError::Attach(error)), Some(attach)) = (&session, chosen.instead)
+        let (attach, left_out) = within(&mut self.cost, &chosen);
+        let mut session = begin(watched.clone(), attach, left_out);
+        if let Err(SessionError::Attach(error)) = &session
             && error.is_of_light()
+            && (chosen.lighter.take().is_some() || chosen.instead.is_some())
         {
             let sentence = format!("everything is traced: {error}");
-            chosen = Chosen { attach, full: None, instead: None, ..chosen };
-            session = begin(watched, attach);
+            if let Some(attach) = chosen.instead.take() {
+                (chosen.attach, chosen.full) = (attach, None);
+            }
+            let (attach, left_out) = within(&mut self.cost, &chosen);
+            session = begin(watched, attach, left_out);
             (self.say)(&sentence);
-        } else if session.is_ok() {
+        } else if session.is_ok() && self.leaves_nothing_out() {
             (self.say)(chosen.sentence);
         }
         give_memory_back();
-        Ok((session?, chosen))
+        let session = session?;
+        if let Some(cost) = &mut self.cost {
+            cost.begins(monotonic_ns());
+            self.board.set_cost(cost.now());
+        }
+        Ok((session, chosen))
+    }
+
+    fn leaves_nothing_out(&self) -> bool {
+        self.cost.as_ref().is_none_or(Cost::leaves_nothing_out)
+    }
+
+    /// What is to be done for what is taken, if anything. `is_end`: the window ends, so a pause may begin. A
+    /// full trace beside light mode ends first.
+    fn judge_cost(&mut self, session: &Session<Scribe>, chosen: &Chosen, is_end: bool) -> Option<End> {
+        let cost = self.cost.as_mut()?;
+        let (now, say, full) = (session.cost(), &self.say, &mut self.full);
+        if cost.lacks_programs(&now) {
+            say(
+                "--max-cost counts what this process takes alone: what programs take in the kernel is known with CAP_SYS_ADMIN",
+            );
+        }
+        if full.has_changed() {
+            cost.settles(now.now_ns);
+        }
+        let programs_cpus = full.programs_cpus();
+        let mut spares = || full.ends_for_its_cost();
+        let before = within_level(cost, chosen);
+        let mut step = cost.read(now.with(programs_cpus), &mut spares);
+        if is_end && step.is_none() {
+            step = cost.ends_window(now.now_ns);
+        }
+        self.board.set_cost(cost.now());
+        let step = step?;
+        say(&cost.sentence(step));
+        match step {
+            Step::Pause(pause) => Some(End::Paused(pause, session.tree().root)),
+            // Between pauses it is watched in the same way as a level above.
+            Step::Down(_) | Step::Up(_) if within_level(cost, chosen) == before => None,
+            Step::Down(_) | Step::Up(_) => Some(End::Stepped),
+        }
+    }
+
+    /// Nothing is watched for so long, as it would take more than may be taken. `root`: what the target is
+    /// known by.
+    async fn pause_for_its_cost(&mut self, pause: Duration, root: u32, signals: &mut Signals) -> Pause {
+        let Some(cost) = &mut self.cost else { return Pause::Over };
+        cost.pauses(monotonic_ns());
+        self.board.set_cost(cost.now());
+        self.board.set_status(Status::Paused(cost.sentence(Step::Pause(pause))));
+        let until = Instant::now() + pause;
+        let end = loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break Pause::Over;
+            }
+            if self.pause(left.min(FIND_EVERY), signals).await {
+                break Pause::Signal;
+            }
+            if !is_running(&Proc::default(), root) {
+                break Pause::Gone;
+            }
+        };
+        if let Some(cost) = &mut self.cost {
+            cost.ends_pause(monotonic_ns());
+            self.board.set_cost(cost.now());
+        }
+        end
+    }
+
+    /// The target is not there any more.
+    fn note_gone(&self) {
+        self.changes.borrow_mut().restarted();
+        self.board.set_status(Status::Waiting("the target has ended".to_owned()));
     }
 
     /// Somebody asks for a full trace.
     fn asked(&mut self, ask: Ask, chosen: Chosen) {
+        if matches!(ask.wish, Wish::Begin(_)) && !self.leaves_nothing_out() {
+            return refuse(ask, Refusal::Cost);
+        }
         let Some(attach) = chosen.full else { return refuse(ask, Refusal::Always) };
         let watch = self.again(attach);
         self.full.asked(ask, watch);
@@ -236,7 +350,7 @@ impl Follow {
 
     /// Looks whether a full trace is to begin by itself, or what is kept to be set aside.
     fn consider(&mut self, session: &mut Session<Scribe>, chosen: Chosen) {
-        let full = chosen.full.filter(|_| self.full.is_waiting());
+        let full = chosen.full.filter(|_| self.full.is_waiting() && self.leaves_nothing_out());
         if full.is_none() && !self.frozen.is_waiting() {
             return;
         }
@@ -296,7 +410,7 @@ impl Follow {
     async fn watch(&mut self, mut session: Session<Scribe>, chosen: Chosen, signals: &mut Signals) -> End {
         self.last_kept = None;
         self.board.set_status(Status::Watching);
-        self.board.set_light(chosen.full.is_some());
+        self.board.set_light(session.is_light());
         let mut rolls = interval_at(Instant::now() + self.window, self.window);
         rolls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut asked: Vec<Question> = Vec::new();
@@ -324,13 +438,19 @@ impl Follow {
                             break (End::Gone, EndReason::TargetExited);
                         }
                         self.consider(&mut session, chosen);
+                        if let Some(end) = self.judge_cost(&session, &chosen, false) {
+                            break (end, EndReason::Cost);
+                        }
                     }
                     // Nothing is recorded and the board always wants more: the last two do not come.
                     Tick::TargetGone | Tick::RecordingFailed | Tick::NobodyReads => {
                         break (End::Gone, EndReason::TargetExited);
                     }
                 },
-                _ = rolls.tick() => self.roll(&mut session),
+                _ = rolls.tick() => match self.judge_cost(&session, &chosen, true) {
+                    Some(end) => break (end, EndReason::Cost),
+                    None => self.roll(&mut session),
+                },
                 Some(question) = self.questions.recv(), if asked.len() < MAX_ASKED => asked.push(question),
                 Some(ask) = self.asks.recv() => self.asked(ask, chosen),
                 Some(ask) = self.kept_asks.recv() => self.answer(ask, |_| session.kept()),
@@ -354,8 +474,16 @@ impl Follow {
         }
         self.end_window(outcome.snapshot, Courier::end);
         self.full.stop(reason).await;
-        self.changes.borrow_mut().restarted();
-        self.board.set_status(Status::Waiting("the target has ended".to_owned()));
+        if let Some(cost) = &mut self.cost {
+            cost.ends();
+            self.board.set_cost(cost.now());
+        }
+        match end {
+            End::Over | End::Gone => self.note_gone(),
+            End::Stepped | End::Paused(..) => {
+                self.board.set_status(Status::Paused("what is watched changes, by --max-cost".to_owned()));
+            }
+        }
         end
     }
 
@@ -381,10 +509,13 @@ impl Follow {
     fn again(&self, attach: attach::Settings) -> impl FnOnce() -> Option<Watch> + use<> {
         let (find, with_front_end) = (Rc::clone(&self.find), Rc::clone(&self.with_front_end));
         let own = self.own.to_vec();
+        let is_limited = self.cost.is_some();
         move || {
             let (server, named_pid) = find().ok()?;
             let watched = with_front_end(server).ok()?;
-            Some(Watch { watched, named_pid, attach, own, record: None, keep: None })
+            // Nothing is left out of it, but what it takes may have a limit.
+            let left_out = is_limited.then(Vec::new);
+            Some(Watch { watched, named_pid, attach, own, record: None, keep: None, left_out })
         }
     }
 
@@ -395,6 +526,16 @@ impl Follow {
             && !is_running(&Proc::default(), tree.root)
             && (self.find)().is_ok_and(|(found, _)| found.root != tree.root)
     }
+}
+
+/// How to attach within the limit, and what is left out for that; `None`: there is no limit.
+fn within(cost: &mut Option<Cost>, chosen: &Chosen) -> (attach::Settings, Option<Vec<LeftOut>>) {
+    let Some(cost) = cost else { return (chosen.attach, None) };
+    (within_level(cost, chosen), Some(cost.left_out()))
+}
+
+fn within_level(cost: &mut Cost, chosen: &Chosen) -> attach::Settings {
+    cost.attach(chosen.attach, chosen.lighter, monotonic_ns())
 }
 
 fn refuse(ask: Ask, refusal: Refusal) {

@@ -5,6 +5,7 @@
 //! counts requests.
 
 use std::future::pending;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +49,7 @@ pub struct Full {
     budget: Budget,
     began: Instant,
     running: Option<Running>,
+    was_running: bool,
     board: Arc<Board>,
 }
 
@@ -56,6 +58,8 @@ struct Running {
     /// When it will end, if attaching took no time.
     until: Instant,
     commands: mpsc::UnboundedSender<Command>,
+    /// CPUs that its programs take, as bits of an `f64`.
+    programs_cpus: Arc<AtomicU64>,
     ended: oneshot::Receiver<Result<Ended, String>>,
 }
 
@@ -95,17 +99,17 @@ fn lock(requests: &Mutex<Newest>) -> MutexGuard<'_, Newest> {
 fn trace(
     watch: Watch,
     length: Duration,
-    board: &Board,
+    (board, programs_cpus): (&Board, &AtomicU64),
     commands: mpsc::UnboundedReceiver<Command>,
 ) -> Result<Ended, SessionError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(drive(watch, length, board, commands))
+    runtime.block_on(drive(watch, length, (board, programs_cpus), commands))
 }
 
 async fn drive(
     watch: Watch,
     length: Duration,
-    board: &Board,
+    (board, programs_cpus): (&Board, &AtomicU64),
     mut commands: mpsc::UnboundedReceiver<Command>,
 ) -> Result<Ended, SessionError> {
     let requests = Arc::new(Mutex::new(Newest::default()));
@@ -115,8 +119,13 @@ async fn drive(
     board.set_full(true);
     let reason = loop {
         tokio::select! {
-            tick = session.tick() => if tick == Tick::TargetGone {
-                break EndReason::TargetExited;
+            tick = session.tick() => match tick {
+                Tick::TargetGone => break EndReason::TargetExited,
+                Tick::Gathered => {
+                    let cpus = session.cost().programs_cpus.unwrap_or_default();
+                    programs_cpus.store(cpus.to_bits(), Ordering::Relaxed);
+                }
+                _ => {}
             },
             () = sleep_until(until) => break EndReason::Duration,
             command = commands.recv() => match command {
@@ -152,6 +161,7 @@ impl Full {
             budget: Budget::new(limits),
             began: Instant::now(),
             running: None,
+            was_running: false,
             board,
         }
     }
@@ -211,6 +221,28 @@ impl Full {
         Ok(Duration::ZERO)
     }
 
+    /// Has the one that is under way end, as more is taken than may be; whether there is one.
+    pub fn ends_for_its_cost(&mut self) -> bool {
+        let Some(running) = &self.running else { return false };
+        // Where its thread has ended, it needs no telling.
+        let _ = running.commands.send(Command::End(EndReason::Cost));
+        true
+    }
+
+    /// CPUs that its programs take.
+    pub fn programs_cpus(&self) -> f64 {
+        let running = self.running.as_ref();
+        running.map_or(0.0, |running| f64::from_bits(running.programs_cpus.load(Ordering::Relaxed)))
+    }
+
+    /// Whether one has begun or ended since this was asked last.
+    pub const fn has_changed(&mut self) -> bool {
+        let is_running = self.running.is_some();
+        let has_changed = self.was_running != is_running;
+        self.was_running = is_running;
+        has_changed
+    }
+
     /// Whether it begins: the target may have gone.
     fn begin(&mut self, granted: Duration, cause: &Cause, watch: impl FnOnce() -> Option<Watch>) -> bool {
         let Some(watch) = watch() else {
@@ -220,10 +252,13 @@ impl Full {
         self.board.full_begins(cause);
         let (commands, told) = mpsc::unbounded_channel();
         let (end, ended) = oneshot::channel();
-        self.running = Some(Running { until: Instant::now() + granted, commands, ended });
+        let programs_cpus = Arc::new(AtomicU64::new(0));
+        let until = Instant::now() + granted;
+        self.running = Some(Running { until, commands, programs_cpus: Arc::clone(&programs_cpus), ended });
         let board = Arc::clone(&self.board);
         let thread = std::thread::Builder::new().name("full-trace".to_owned()).spawn(move || {
-            let outcome = trace(watch, granted, &board, told).map_err(|error| error.to_string());
+            let outcome =
+                trace(watch, granted, (&board, &programs_cpus), told).map_err(|error| error.to_string());
             // Where nobody waits any more, the agent has ended.
             let _ = end.send(outcome);
         });

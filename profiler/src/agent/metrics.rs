@@ -4,6 +4,7 @@
 //! up as long as the agent lives. No label holds an address. What came from a traced process is one line of
 //! bounded width.
 
+mod cost;
 mod in_line;
 pub mod merged;
 pub mod node;
@@ -98,6 +99,7 @@ impl Collector for Metrics {
         self.modes(out)?;
         self.changes(out)?;
         self.held(out)?;
+        cost::encode(self.known.cost.as_ref(), out)?;
         self.requests(out)?;
         self.counts(out)?;
         self.now(out)?;

@@ -15,6 +15,7 @@ use super::help::ADVANCED;
 use super::kept::Kept;
 use super::looks::Looks;
 use super::matches::Match;
+use super::max_cost::MaxCost;
 use super::otlp::Otlp;
 use super::target::Target;
 use super::tls::Tls;
@@ -31,7 +32,7 @@ pub struct Serve {
     ///
     /// Each has its own windows, verdict and mode, at /server/PID/; / has all of them, the worst first. They
     /// share one set of programs for each mode.
-    #[arg(long, group = "target", conflicts_with_all = ["with_front_end", "otlp", "parquet"])]
+    #[arg(long, group = "target", conflicts_with_all = ["with_front_end", "otlp", "parquet", "max-cost"])]
     pub all: bool,
     /// With --all, only servers that fit: pod=web-*, port=8000, user=www-data
     ///
@@ -93,6 +94,9 @@ pub struct Serve {
     /// What is looked at of sleeping threads.
     #[command(flatten)]
     pub looks: Looks,
+    /// How much all that may take.
+    #[command(flatten)]
+    pub max_cost: MaxCost,
     /// Where spans go.
     #[command(flatten)]
     pub otlp: Otlp,

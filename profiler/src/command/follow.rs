@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::mode::{Lack, Mode};
+use super::mode::{Lack, Mode, running_kernel_has_light};
 use super::target;
 use crate::agent::board::Board;
+use crate::agent::cost::Cost;
 use crate::agent::follow::{Chosen, Find, Follow, Say};
 use crate::agent::frozen::Frozen;
 use crate::agent::full::Full;
@@ -65,6 +66,7 @@ pub(super) fn follow(
         last_kept: None,
         frozen: Frozen::new(options.kept.keep_when.clone()),
         changes: Rc::default(),
+        cost: options.max_cost.ratio.map(Cost::new),
         server: None,
     };
     (follow, answers)
@@ -89,9 +91,12 @@ fn choose(options: &Serve, tree: &Tree) -> Chosen {
         all_of_light: asked.is_none(),
         max_threads: options.all.then_some(MAX_THREADS_OF_ALL),
     };
+    // What asks the kernel for its types, only where it matters.
+    let has_lighter = || options.max_cost.ratio.is_some() && !light && running_kernel_has_light();
     Chosen {
         attach: settings(light),
         full: light.then(|| settings(false)),
+        lighter: has_lighter().then(|| attach::Settings { all_of_light: false, ..settings(true) }),
         instead: (light && asked.is_none()).then(|| settings(false)),
         sentence,
     }

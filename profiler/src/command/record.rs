@@ -8,7 +8,7 @@ use super::{Failure, open_recording, target};
 use crate::cli::Record;
 use crate::session::SessionError;
 use crate::session::consumer::Consumer;
-use crate::session::live;
+use crate::session::live::{self, Until};
 
 /// Records.
 ///
@@ -17,7 +17,8 @@ use crate::session::live;
 pub fn run(options: &Record) -> Result<(), Failure> {
     let mut watch = target::watch(&options.target, &options.watch, None)?;
     watch.record = Some(open_recording(&options.output)?);
-    let outcome = live::run(watch, options.watch.duration, options.watch.quiet, &mut Consumer::nothing())?;
+    let until = Until { duration: options.watch.duration, ..Until::default() };
+    let outcome = live::run(watch, until, options.watch.quiet, &mut Consumer::nothing())?;
     if let Some(error) = outcome.recording_failed {
         return Err(SessionError::from(error).into());
     }

@@ -134,5 +134,6 @@ pub fn watch(
         own: options.looks.own.clone(),
         record,
         keep: None,
+        left_out: None,
     })
 }

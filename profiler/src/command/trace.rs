@@ -7,7 +7,7 @@ use crate::cli::{Trace, otlp};
 use crate::otlp::exporter::Pace;
 use crate::session::SessionError;
 use crate::session::consumer::Consumer;
-use crate::session::live;
+use crate::session::live::{self, Until};
 
 /// Traces and reports.
 ///
@@ -27,7 +27,8 @@ pub fn run(options: &Trace) -> Result<(), Failure> {
     watch.record = options.record.as_deref().map(open_recording).transpose()?;
     let mut trace = report::trace_for(&options.output);
     let mut observers = (&mut consumer, &mut trace);
-    let outcome = live::run(watch, options.watch.duration, options.watch.quiet, &mut observers)?;
+    let until = Until { duration: options.watch.duration, max_cost_ratio: options.max_cost.ratio };
+    let outcome = live::run(watch, until, options.watch.quiet, &mut observers)?;
     report::finish(consumer, &outcome.snapshot, trace.as_ref())?;
     otlp::finish(exporter.as_deref(), options.watch.quiet);
     match outcome.recording_failed {

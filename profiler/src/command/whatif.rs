@@ -11,7 +11,7 @@ use crate::cli::Watch;
 use crate::cli::exit::ExitCode;
 use crate::cli::whatif::{ArrivalsKind, WhatIf, WhatIfFormat, WorkerClass};
 use crate::session::consumer::charset;
-use crate::session::live;
+use crate::session::live::{self, Until};
 use crate::whatif::forecast::Asked;
 use crate::whatif::model::Arrivals;
 use crate::whatif::trace::Trace;
@@ -36,7 +36,8 @@ fn watched(options: &WhatIf, ask: &Ask) -> Result<Answer, Failure> {
     let how = Watch { quiet: options.quiet, ..Watch::default() };
     let watch = target::watch(&options.server.target(), &how, None)?;
     let mut trace = Trace::default();
-    let outcome = live::run(watch, Some(options.duration), options.quiet, &mut trace)?;
+    let until = Until { duration: Some(options.duration), ..Until::default() };
+    let outcome = live::run(watch, until, options.quiet, &mut trace)?;
     Ok(Answer::of_replay(outcome.snapshot, &trace, ask)?)
 }
 

@@ -441,6 +441,7 @@ fn about(fact: &Fact) -> Option<About> {
         }
         Fact::PlaceSeen(seen) => Some((4, seen.number.into(), 0, 0)),
         Fact::Container(_) => Some((5, 0, 0, 0)),
+        Fact::LeftOut(left_out) => Some((6, left_out.from_ns, left_out.what as u64, 0)),
         Fact::GilMethod(_) => Some((OF_A_MOMENT, 0, 0, 0)),
         Fact::ForeignHolders(_) => Some((OF_A_MOMENT + 1, 0, 0, 0)),
         Fact::AsleepSeen(seen) => Some((OF_A_MOMENT + 2, seen.tid.into(), 0, 0)),

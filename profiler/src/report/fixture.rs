@@ -344,6 +344,7 @@ fn snapshot(routes: &[Route], exhausted_ns: u64, pool_wait_ns: u64) -> Snapshot 
                 (Phase::GilWait, "Python 3.19.0 is not known to this version of wsgi-trace".to_owned()),
                 (Phase::FrontEnd, "no front end is traced".to_owned()),
             ],
+            left_out: Vec::new(),
             overhead: Some(Overhead {
                 profiler_cpu_ns: 210 * MS,
                 target_cpu_ns: 8_010 * MS,

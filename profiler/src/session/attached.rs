@@ -29,6 +29,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use profiler_common::loss::{FORK_UNADOPTED, RING_BUSY, RING_FULL_LIFECYCLE, THREAD_TABLE_FULL};
+use profiler_core::fact::left_out::LeftOut;
 use profiler_core::fact::{Attached, Counters, EndReason, Fact, OpenSlice, SessionStarted};
 use profiler_core::machine::driver::now::ThreadGlance;
 use profiler_core::model::Snapshot;
@@ -89,6 +90,8 @@ pub struct Watch {
     pub record: Option<OutputFile>,
     /// How much of the stream to keep in memory.
     pub keep: Option<Keep>,
+    /// What is left out for its cost; `None`: what is taken has no limit.
+    pub left_out: Option<Vec<LeftOut>>,
 }
 
 /// What a run gave.
@@ -194,7 +197,7 @@ impl<O: Observer> Session<O> {
         let tls = TlsWatch::new(watch.attach.tls, no_probes.clone());
         let locks = LockWatch::new(&watch.attach, no_probes, attached.hooks == "btf");
         let gather = Gather::new(proc, watched, attached.clone(), (locks, tls));
-        let cost = Cost::start();
+        let cost = Cost::start(watch.left_out.is_some());
         let mut drain_timer = interval(DRAIN_EVERY);
         drain_timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let [gather_timer, look_timer] = [GATHER_EVERY, LOOK_EVERY].map(in_step);
@@ -214,7 +217,7 @@ impl<O: Observer> Session<O> {
             gather_timer,
             look_timer,
         };
-        begun.start(attached);
+        begun.start(attached, watch.left_out.unwrap_or_default());
         Ok(begun)
     }
 
@@ -290,7 +293,7 @@ impl<O: Observer> Session<O> {
         let closing = Closing::read(&self.source, before, end_ns);
         self.source.start_totals();
         let facts = self.closing_facts(closing, counters);
-        self.cost = Cost::start();
+        self.cost = self.cost.start_next();
         for fact in facts.into_iter().chain([Fact::WindowRolled]) {
             self.fact_at(fact, end_ns);
         }
@@ -391,8 +394,11 @@ impl<O: Observer> Session<O> {
         Outcome { snapshot, windows, recording_failed }
     }
 
-    fn start(&mut self, attached: Attached) {
+    fn start(&mut self, attached: Attached, left_out: Vec<LeftOut>) {
         self.fact(Fact::Attached(attached));
+        for left_out in left_out {
+            self.fact(Fact::LeftOut(left_out));
+        }
         // Looked at again now that every call that changes a descriptor is seen.
         let tgids = self.gather.watched.tgids();
         self.gather.known.clone_from(&tgids);

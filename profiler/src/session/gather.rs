@@ -26,6 +26,12 @@ use crate::source::live::clock::{monotonic_ns, process_cpu_ns};
 const SAMPLE_AFTER: Duration = Duration::from_millis(700);
 /// How long they stay on: they cost every BPF program of the machine two clock reads a run.
 const SAMPLE_FOR: Duration = Duration::from_millis(400);
+/// Where what is taken has a limit: for how long, and how often.
+const SAMPLE_OFTEN_FOR: Duration = Duration::from_millis(100);
+const SAMPLE_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// Then a sample is this part of their mean, if it is no shorter than that.
+const SAMPLE_WEIGHT: f64 = 0.4;
+const LEAST_SAMPLE_NS: u64 = 50_000_000;
 
 /// Every so many seconds it is looked for other profilers: that goes through all maps of the machine.
 const OTHERS_EVERY: u32 = 5;
@@ -52,9 +58,14 @@ pub(super) struct Gather {
 
 /// What the profiler has cost since the window began.
 pub(super) struct Cost {
-    since: Instant,
+    /// When the next sample begins, or the one that is under way ends; `None`: there is no other.
+    due: Option<Instant>,
+    is_limited: bool,
     sample: Option<RunTimeSample>,
-    sampled: Option<(u64, u64, u64)>,
+    /// Run time, runs and length of all samples.
+    sampled: (u64, u64, u64),
+    /// CPUs that the programs took in the last sample.
+    programs_cpus: Option<f64>,
     cpu_at_start_ns: u64,
     not_counted_at_start: NotCounted,
 }
@@ -207,37 +218,60 @@ impl Gather {
 }
 
 impl Cost {
-    /// Begins now.
-    pub(super) fn start() -> Self {
+    /// Begins now. `is_limited`: what is taken has a limit, so it has to be known all the time.
+    pub(super) fn start(is_limited: bool) -> Self {
         Self {
-            since: Instant::now(),
+            due: Some(Instant::now() + SAMPLE_AFTER),
+            is_limited,
             sample: None,
-            sampled: None,
+            sampled: (0, 0, 0),
+            programs_cpus: None,
             cpu_at_start_ns: process_cpu_ns(),
             not_counted_at_start: NotCounted::read(),
         }
     }
 
+    /// The next window begins now: the programs take what they took.
+    pub(super) fn start_next(&self) -> Self {
+        Self { programs_cpus: self.programs_cpus, ..Self::start(self.is_limited) }
+    }
+
     /// Turns the kernel's statistics on and off again, when it is time.
     pub(super) fn sample(&mut self, source: &Tap) {
-        let elapsed = self.since.elapsed();
-        if self.sample.is_none() && self.sampled.is_none() && elapsed >= SAMPLE_AFTER {
-            self.sample = source.start_run_time_sample().ok();
-        } else if elapsed >= SAMPLE_AFTER + SAMPLE_FOR {
+        let now = Instant::now();
+        if self.due.is_none_or(|due| now < due) {
+            return;
+        }
+        if self.sample.is_some() {
             self.end_sample(source);
+            self.due = self.is_limited.then(|| now + SAMPLE_AGAIN_AFTER);
+        } else {
+            self.sample = source.start_run_time_sample().ok();
+            self.due = Some(now + if self.is_limited { SAMPLE_OFTEN_FOR } else { SAMPLE_FOR });
         }
     }
 
     /// Ends a sample that is under way.
     pub(super) fn end_sample(&mut self, source: &Tap) {
-        if let Some(sample) = self.sample.take() {
-            self.sampled = Some(source.finish_run_time_sample(sample));
+        let Some(sample) = self.sample.take() else { return };
+        let (run_ns, runs, length_ns) = source.finish_run_time_sample(sample);
+        if length_ns >= LEAST_SAMPLE_NS {
+            let cpus = run_ns as f64 / length_ns as f64;
+            let mean = self.programs_cpus.map_or(cpus, |before| before + (cpus - before) * SAMPLE_WEIGHT);
+            self.programs_cpus = Some(mean);
         }
+        let (all_run_ns, all_runs, all_length_ns) = self.sampled;
+        self.sampled = (all_run_ns + run_ns, all_runs + runs, all_length_ns + length_ns);
+    }
+
+    /// CPUs that the programs took in the last samples; `None`: there was none yet, or the kernel refuses it.
+    pub(super) const fn programs_cpus(&self) -> Option<f64> {
+        self.programs_cpus
     }
 
     /// What it was up to now.
     pub(super) fn fact(&self) -> Fact {
-        let (bpf_run_ns, bpf_runs, bpf_sampled_ns) = self.sampled.unwrap_or_default();
+        let (bpf_run_ns, bpf_runs, bpf_sampled_ns) = self.sampled;
         let NotCounted { stolen_ns, interrupt_ns } = NotCounted::read().since(self.not_counted_at_start);
         Fact::Overhead(Overhead {
             profiler_cpu_ns: process_cpu_ns().saturating_sub(self.cpu_at_start_ns),

@@ -10,29 +10,39 @@ use tokio::time::{Instant, sleep_until};
 
 use super::SessionError;
 use super::attached::{Outcome, Session, Tick, Watch};
+use super::cost_limit::CostLimit;
+use super::cost_limit::meter::{Meter, Reading};
 use super::observer::Observer;
 use super::progress::ProgressLine;
 use super::signals::Signals;
 use crate::attach;
 
-/// Runs to the end of the window; `duration` is its length, `None`: until it is interrupted or the target
-/// ends.
+/// When a window ends, unless it is interrupted or the target ends.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Until {
+    /// After so long.
+    pub duration: Option<Duration>,
+    /// When more than this share of all CPUs is taken.
+    pub max_cost_ratio: Option<f64>,
+}
+
+/// Runs to the end of the window.
 ///
 /// # Errors
 /// If the target is gone or the programs cannot be attached. Nothing stays attached.
 pub fn run<O: Observer>(
     watch: Watch,
-    duration: Option<Duration>,
+    until: Until,
     quiet: bool,
     observer: &mut O,
 ) -> Result<Outcome, SessionError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(drive(watch, duration, ProgressLine::new(quiet), observer))
+    runtime.block_on(drive(watch, until, ProgressLine::new(quiet), observer))
 }
 
 async fn drive<O: Observer>(
     watch: Watch,
-    duration: Option<Duration>,
+    Until { duration, max_cost_ratio }: Until,
     mut progress: ProgressLine,
     observer: &mut O,
 ) -> Result<Outcome, SessionError> {
@@ -40,7 +50,8 @@ async fn drive<O: Observer>(
     if let Some(price) = attach::gil::price(watch.attach.gil) {
         progress.say(&price);
     }
-    let mut session = Session::begin(watch, observer)?;
+    let left_out = max_cost_ratio.map(|_| Vec::new());
+    let mut session = Session::begin(Watch { left_out, ..watch }, observer)?;
     let tree = session.tree();
     progress.say(&format!(
         "watching process {} and {} more, {}; Ctrl-C ends the window and reports",
@@ -50,11 +61,20 @@ async fn drive<O: Observer>(
     ));
     // A window that is never ended by time ends by a signal or with the target.
     let end = Instant::now() + duration.unwrap_or(Duration::from_hours(24 * 365));
+    let mut limit = max_cost_ratio.map(|max_ratio| (CostLimit::new(max_ratio), Meter::default()));
+    if let Some((limit, _)) = &mut limit {
+        limit.begins(session.cost().now_ns);
+    }
     let reason = loop {
         tokio::select! {
             tick = session.tick() => match tick {
                 Tick::Drained => {}
-                Tick::Gathered => progress.show(&session.progress()),
+                Tick::Gathered => {
+                    progress.show(&session.progress());
+                    if limit.as_mut().is_some_and(|limit| is_too_much(limit, session.cost())) {
+                        break EndReason::Cost;
+                    }
+                }
                 Tick::TargetGone => break EndReason::TargetExited,
                 Tick::RecordingFailed => break EndReason::RecordingFailed,
                 // What further came would be for nothing.
@@ -65,5 +85,16 @@ async fn drive<O: Observer>(
         }
     };
     progress.clear();
+    if reason == EndReason::Cost {
+        progress.say(
+            "the window ends early: watching took more of this machine than --max-cost; --light takes less",
+        );
+    }
     Ok(session.finish(reason))
+}
+
+/// Whether more is taken than may be.
+fn is_too_much((limit, meter): &mut (CostLimit, Meter), now: Reading) -> bool {
+    let taken = meter.taken(now);
+    taken.is_some_and(|taken| limit.took(taken, &mut || false).is_some())
 }

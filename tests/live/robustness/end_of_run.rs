@@ -82,3 +82,24 @@ fn a_target_that_exits_while_the_programs_are_attached_is_an_end_and_no_accident
     }
     Ok(())
 }
+
+#[test]
+fn a_trace_that_takes_more_than_it_may_ends_early_and_the_report_still_comes() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _others = shared()?;
+    let server = Gunicorn::start(&Settings::sync(Version::V27, 1))?;
+    let pid = server.master().to_string();
+    let how = ["--duration", "120s", "--max-cost", "0.1%", "--format", "json"];
+    let mut program = Program::start(&[&["--pid", &pid][..], &how].concat())?;
+    program.wait_for_stderr("watching")?;
+    let load = ["--requests", "20000", "--seconds", "60", "--clients", "2", "--routes", "/fast"];
+    let load = Load::start(server.address(), &load)?;
+    let outcome = program.finish(LIMIT)?;
+    drop(load);
+    assert_success(&outcome);
+    let report = json(&outcome)?;
+    assert_eq!(end_reason(&report), Some("cost"));
+    assert!(outcome.stderr.contains("--max-cost"), "{}", outcome.stderr);
+    assert!(number(&report, "/requests/completed") > 0);
+    Ok(())
+}

@@ -15,6 +15,7 @@ use profiler_core::model::slot::Slots;
 use profiler_core::model::{Coverage, Listener, Snapshot, Sockets};
 use profiler_core::phase::Phase;
 use wsgi_trace::agent::board::{Board, Status, TargetNow};
+use wsgi_trace::agent::cost::CostNow;
 use wsgi_trace::agent::counts::{Counts, FAMILIES};
 use wsgi_trace::agent::exposition::plain;
 use wsgi_trace::agent::metrics::{Own, render};
@@ -60,6 +61,7 @@ fn board() -> Board {
     board.set_status(Status::Watching);
     board.window(snapshot.clone());
     board.look(snapshot, TargetNow::default());
+    board.set_cost(CostNow { ratio: Some(0.005), max_ratio: 0.01, left_out: Vec::new() });
     board
 }
 
@@ -120,6 +122,7 @@ fn labels_of(name: &str) -> Vec<&'static str> {
         "finding_present" => vec!["finding"],
         "accept_queue_depth" => vec!["port"],
         "mode" => vec!["mode"],
+        "left_out" => vec!["what"],
         _ => {
             let is_family = |family: &str| {
                 name.strip_prefix(family).is_some_and(|rest| matches!(rest, "_total" | "_seconds_total"))

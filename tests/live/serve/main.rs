@@ -6,6 +6,7 @@ mod access;
 mod alerts;
 mod all;
 mod change;
+mod cost;
 mod dashboards;
 mod fleet_rules;
 mod follow;

@@ -4,6 +4,7 @@
 
 use crate::fact::asleep::Patrol;
 use crate::fact::container::Container;
+use crate::fact::left_out::LeftOut;
 use crate::fact::machine::MachineCpu;
 use crate::fact::waiting::WaitingConnections;
 use crate::fact::{CgroupMemory, Counters, OpenSlice, Overhead, ThreadTotals};
@@ -33,6 +34,8 @@ pub(super) struct Readings {
     pub patrol: Patrol,
     /// What measuring cost.
     pub overhead: Option<Overhead>,
+    /// What was left out for that.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// What came in, for law 4.

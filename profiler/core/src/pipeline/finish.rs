@@ -79,6 +79,7 @@ impl Machines {
             losses,
             conservation,
             overhead: self.readings.overhead,
+            left_out: self.readings.left_out,
         };
         Snapshot {
             gil,

@@ -91,6 +91,7 @@ impl Machines {
         self.readings.totals.clear();
         self.readings.waiting = WaitingConnections::default();
         self.readings.overhead = None;
+        self.readings.left_out.retain(|left_out| left_out.to_ns.is_none());
         self.listening.roll(time_ns, &living);
         self.wakes.roll();
         self.waits.roll();

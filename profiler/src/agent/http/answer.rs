@@ -92,6 +92,12 @@ struct Health {
     change: Option<String>,
     /// How long that has been known.
     change_seconds_ago: Option<u64>,
+    /// What is taken of all CPUs of the machine; null: not known, or it has no limit.
+    cost_ratio: Option<f64>,
+    /// What may be taken; null: it has no limit.
+    max_cost_ratio: Option<f64>,
+    /// What is left out for that: `lines`, `system_calls`, `everything`.
+    left_out: Vec<&'static str>,
 }
 
 impl Answers {
@@ -393,8 +399,10 @@ impl Answers {
             Status::Watching => ("watching", None),
             Status::Attaching => ("attaching", None),
             Status::Waiting(reason) => ("waiting", Some(reason)),
+            Status::Paused(reason) => ("paused", Some(reason)),
         };
         let changed = self.board.last_change();
+        let cost = self.board.cost();
         let health = Health {
             status,
             reason,
@@ -407,6 +415,9 @@ impl Answers {
             target_losses: state.losses_of_target,
             change: changed.as_ref().map(|(_, change)| change.sentence.clone()),
             change_seconds_ago: changed.map(|(at, _)| at.elapsed().as_secs()),
+            cost_ratio: cost.as_ref().and_then(|cost| cost.ratio),
+            max_cost_ratio: cost.as_ref().map(|cost| cost.max_ratio),
+            left_out: cost.iter().flat_map(|cost| &cost.left_out).map(|part| part.what.name()).collect(),
         };
         serialized(&health)
     }

@@ -42,6 +42,6 @@ pub(super) const fn status(refusal: Refusal) -> (StatusCode, Option<Duration>) {
             (StatusCode::TOO_MANY_REQUESTS, Some(again))
         }
         Refusal::Always | Refusal::NoneUnderWay => (StatusCode::CONFLICT, None),
-        Refusal::NotWatching | Refusal::Busy => (StatusCode::SERVICE_UNAVAILABLE, None),
+        Refusal::NotWatching | Refusal::Busy | Refusal::Cost => (StatusCode::SERVICE_UNAVAILABLE, None),
     }
 }

@@ -68,6 +68,7 @@ fn row(entry: &Entry) -> Row {
         Status::Watching => ("watching", None),
         Status::Attaching => ("attaching", None),
         Status::Waiting(reason) => ("waiting", Some(reason.clone())),
+        Status::Paused(reason) => ("paused", Some(reason.clone())),
     };
     let view = telling(&known);
     let now = known.current.as_ref().map(|(_, view)| &**view);

@@ -157,6 +157,7 @@ const fn reason(reason: EndReason) -> &'static str {
         EndReason::Interrupted => "interrupted",
         EndReason::TargetExited => "target_exited",
         EndReason::RecordingFailed => "recording_failed",
+        EndReason::Cost => "cost",
         EndReason::NextWindow => "next_window",
         EndReason::StillOpen => "still_open",
     }

@@ -96,6 +96,7 @@ pub(crate) fn watched(snapshot: &Snapshot) -> String {
         Some(EndReason::Interrupted) => " (interrupted)",
         Some(EndReason::TargetExited) => " (the server exited)",
         Some(EndReason::RecordingFailed) => " (recording failed)",
+        Some(EndReason::Cost) => " (by --max-cost)",
         Some(EndReason::NextWindow) => " (the next window began)",
         Some(EndReason::StillOpen) => " (still open)",
         None => " (recording cut off)",

@@ -8,7 +8,7 @@ use profiler_core::phase::Phase;
 
 use super::block::{Blocks, Section};
 use super::table::On;
-use crate::report::{summary, unit};
+use crate::report::{left_out, summary, unit};
 
 /// Lines where the text report is one page.
 const BRIEFLY: usize = 4;
@@ -25,6 +25,10 @@ fn entries(body: &mut Blocks<'_>, snapshot: &Snapshot, on: On) {
     if snapshot.attached.is_light() {
         // One reason for nearly all of them; which they are is said beside those that are measured.
         body.entry_on(on, "other phases", Attached::LIGHT_SEES_NO_CALLS);
+    }
+    for left_out in &snapshot.coverage.left_out {
+        let clause = left_out::clause(left_out, snapshot.session.wall_clock_offset_ns);
+        body.entry_on(on, "left out", clause);
     }
     for phase in Phase::ALL {
         match summary::not_measured(snapshot, phase) {

@@ -5,8 +5,8 @@
 use profiler_core::fact::{self, CgroupMemory, EndReason, MissingProgram};
 use profiler_core::model::{self, CgroupWindow, Snapshot};
 
-use super::non_empty;
 use super::queue::Network;
+use super::{non_empty, rounded};
 
 view! {
     pub(super) struct Tool<'a>(snapshot: &'a Snapshot) with {
@@ -31,6 +31,24 @@ view! {
         other_profilers: u32 = attached.other_profilers,
         /// Time from the first attach to the last, in ns.
         attach_ns: u64 = attached.attach_ns,
+        /// What was left out to take no more than --max-cost, in this window or before it.
+        left_out: Vec<LeftOut> = snapshot.coverage.left_out.iter().map(LeftOut::new).collect(),
+    }
+}
+
+view! {
+    struct LeftOut(left_out: &fact::left_out::LeftOut) {
+        /// What.
+        #[cfg_attr(test, schemars(extend("examples" = ["lines", "system_calls", "everything"])))]
+        what: &'static str = left_out.what.name(),
+        /// Since when, CLOCK_MONOTONIC, in ns.
+        start_ns: u64 = left_out.from_ns,
+        /// Until when, CLOCK_MONOTONIC, in ns; null: it is left out still.
+        end_ns: Option<u64> = left_out.to_ns,
+        /// What watching took before, by all CPUs of the machine; null: not known.
+        cost_ratio: Option<f64> = rounded(left_out.cost_ratio),
+        /// What it may take.
+        max_cost_ratio: Option<f64> = rounded(left_out.max_ratio),
     }
 }
 
@@ -170,7 +188,7 @@ view! {
         /// Why the window ended; null: the recording was cut off.
         #[cfg_attr(test, schemars(with = "Option<String>"))]
         #[cfg_attr(test, schemars(extend("examples" = [
-            "duration", "interrupted", "target_exited", "recording_failed", "next_window", "still_open"
+            "duration", "interrupted", "target_exited", "recording_failed", "cost", "next_window", "still_open"
         ])))]
         end_reason: Option<EndReason> = window.end_reason,
     }

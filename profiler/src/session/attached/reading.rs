@@ -8,12 +8,28 @@ use zerocopy::FromBytes as _;
 
 use super::Session;
 use crate::fact::holders::foreign_holders;
+use crate::session::cost_limit::meter::Reading;
 use crate::session::gather::Gather;
 use crate::session::observer::Observer;
 use crate::session::short_turns::Burst;
-use crate::source::live::clock::monotonic_ns;
+use crate::source::live::clock::{monotonic_ns, process_cpu_ns};
 
 impl<O: Observer> Session<O> {
+    /// Whether no system call is hooked.
+    pub fn is_light(&self) -> bool {
+        self.gather.attached.is_light()
+    }
+
+    /// What it takes: CPU time of this process so far, CPUs that the programs take.
+    pub fn cost(&self) -> Reading {
+        Reading {
+            now_ns: monotonic_ns(),
+            process_cpu_ns: process_cpu_ns(),
+            programs_cpus: self.cost.programs_cpus(),
+            machine_cpus: self.started.cpu_count.max(1),
+        }
+    }
+
     pub(super) fn place_tls_probes(&mut self) {
         if let Some(attached) = self.gather.tls_probes(&mut self.source) {
             self.fact(attached);
