@@ -26,6 +26,27 @@ const MAX_PAUSES: u32 = 1000;
 /// Between two of them.
 const PAUSE: Duration = Duration::from_micros(100);
 
+/// Unused elements after which no used one follows: as many CPUs may give one out at the same moment.
+const MAX_UNUSED: usize = 256;
+
+impl Mapping<ThreadAccount> {
+    /// The elements that have or had a thread. They are given out in their order, so those behind them need
+    /// no look: most machines use few of them.
+    pub(super) fn used(&self) -> impl Iterator<Item = usize> + '_ {
+        let is_used = |index: usize| {
+            // SAFETY: the element is inside the mapping.
+            self.element(index)
+                .is_some_and(|element| unsafe { (&raw const (*element).generation).read_volatile() } != 0)
+        };
+        let mut unused = 0;
+        let some_follow = move |index: &usize| {
+            unused = if is_used(*index) { 0 } else { unused + 1 };
+            unused <= MAX_UNUSED
+        };
+        (0..self.count()).take_while(some_follow)
+    }
+}
+
 /// The mapped array.
 pub(super) struct AccountTable(Mapping<ThreadAccount>);
 
@@ -37,7 +58,7 @@ impl AccountTable {
 
     /// A consistent copy of every account that belongs to a thread.
     pub(super) fn threads(&self) -> impl Iterator<Item = ThreadAccount> + '_ {
-        (0..self.0.count()).filter_map(|index| self.read(index))
+        self.0.used().filter_map(|index| self.read(index))
     }
 
     /// A copy of every account that belongs to a thread, and what `look` finds while it stays as it is; of a
@@ -47,7 +68,7 @@ impl AccountTable {
         &self,
         look: impl Fn(&ThreadAccount) -> Option<T>,
     ) -> impl Iterator<Item = (ThreadAccount, T)> {
-        (0..self.0.count()).filter_map(move |index| {
+        self.0.used().filter_map(move |index| {
             let mut account = self.read(index)?;
             for _ in 1..MAX_LOOKS {
                 let found = look(&account)?;

@@ -45,7 +45,7 @@ impl Sleepers {
     /// Calls `each` with every thread that is asleep. One whose account is being written is not: it is
     /// changing.
     pub fn each(&self, each: impl FnMut(Sleeper)) {
-        (0..self.0.count()).filter_map(|index| self.read(index)).for_each(each);
+        self.0.used().filter_map(|index| self.read(index)).for_each(each);
     }
 
     /// The processes of all threads, ascending.
@@ -58,7 +58,7 @@ impl Sleepers {
                 (state != FREE).then(|| (&raw const (*element).tgid).read_volatile())
             }
         };
-        let mut tgids: Vec<u32> = (0..self.0.count()).filter_map(process).collect();
+        let mut tgids: Vec<u32> = self.0.used().filter_map(process).collect();
         tgids.sort_unstable();
         tgids.dedup();
         tgids
