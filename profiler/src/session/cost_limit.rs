@@ -251,7 +251,9 @@ impl CostLimit {
 
     /// A pause, where there are some, until the account is made up for.
     fn pause(&self) -> Option<Step> {
-        let is_due = self.level == Level::Pauses && self.credit_seconds < 0.0;
+        // What takes less than it may makes up for itself, without another attach.
+        let is_too_much = self.recent_ratio.is_some_and(|recent| recent > AIM * self.max_ratio);
+        let is_due = self.level == Level::Pauses && self.credit_seconds < 0.0 && is_too_much;
         let seconds = -self.credit_seconds / (PAUSED * self.max_ratio);
         let pause = || Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
         is_due.then(|| Step::Pause(pause()))

@@ -9,7 +9,6 @@ const ATTACH: f64 = 0.25;
 const MAX: f64 = 0.01;
 /// What may be taken at once at most: ten seconds of the limit, and what attaching after a pause takes.
 const MOST: f64 = 10.0 * MAX + 2.0 * ATTACH;
-const WINDOW_NS: u64 = 60 * SECOND_NS;
 const BOTH: CanBeLeftOut = CanBeLeftOut { lines: true, system_calls: true };
 const LINES: CanBeLeftOut = CanBeLeftOut { lines: true, system_calls: false };
 
@@ -19,6 +18,7 @@ struct Machine {
     can: CanBeLeftOut,
     now_ns: u64,
     window_ns: u64,
+    window_length_ns: u64,
     taken: f64,
     /// What may be taken by now, by an account of the test's own.
     budget: f64,
@@ -46,6 +46,7 @@ impl Machine {
             can,
             now_ns,
             window_ns: now_ns,
+            window_length_ns: 60 * SECOND_NS,
             taken: 0.0,
             budget: MOST,
             after_pause: 0.0,
@@ -83,7 +84,7 @@ impl Machine {
             let seconds = 1.0 + std::mem::take(&mut self.idle);
             let taken = Taken { now_ns: self.now_ns, ratio: ratio / seconds, seconds };
             let mut step = self.limit.took(taken, &mut || false);
-            if self.now_ns - self.window_ns >= WINDOW_NS {
+            if self.now_ns - self.window_ns >= self.window_length_ns {
                 self.window_ns = self.now_ns;
                 step = step.or_else(|| self.limit.ends_window(self.now_ns));
             }
@@ -181,6 +182,18 @@ fn more_is_watched_again_once_it_would_cost_less_than_it_may() {
     let told = machine.told.iter().filter(|told| told.what == Part::Everything && told.to_ns.is_some());
     assert!(pauses > 0 && told.count() == pauses, "each pause is told");
     assert_eq!(machine.limit.left_out(), [], "nothing is left out now");
+}
+
+#[test]
+fn a_low_load_ends_pauses_though_attaching_takes_more_than_a_window_gains() {
+    let mut machine = Machine::new(BOTH);
+    machine.window_length_ns = 10 * SECOND_NS;
+    machine.run(600, 4.0 * MAX);
+    let before = machine.steps.len();
+    machine.run(3600, 0.6 * MAX);
+    let pauses = machine.steps.iter().skip(before).filter(|step| matches!(step, Step::Pause(_))).count();
+    assert!(pauses <= 1, "{:?}", machine.steps);
+    assert_eq!(machine.limit.level(), Level::Asked);
 }
 
 #[test]
