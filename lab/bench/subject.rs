@@ -147,6 +147,16 @@ fn empty() -> anyhow::Result<PathBuf> {
 
 const WATCHING: Ready = Ready::Says("watching process");
 
+/// wsgi-trace as it is used by default.
+const IN_FULL: Subject = Subject {
+    name: OURS,
+    group: Group::Ours,
+    program: wsgi_trace,
+    arguments: |target| ours(target, "btf"),
+    ready: WATCHING,
+    version: &["--version"],
+};
+
 /// All of them, in the order of the tables.
 pub(crate) const SUBJECTS: &[Subject] = &[
     Subject {
@@ -165,14 +175,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         ready: WATCHING,
         version: &["--version"],
     },
-    Subject {
-        name: OURS,
-        group: Group::Ours,
-        program: wsgi_trace,
-        arguments: |target| ours(target, "btf"),
-        ready: WATCHING,
-        version: &["--version"],
-    },
+    IN_FULL,
     Subject {
         name: LIGHT,
         group: Group::Light,
@@ -181,22 +184,8 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         ready: WATCHING,
         version: &["--version"],
     },
-    Subject {
-        name: BESIDE_CLIENT,
-        group: Group::Placed,
-        program: wsgi_trace,
-        arguments: |target| ours(target, "btf"),
-        ready: WATCHING,
-        version: &["--version"],
-    },
-    Subject {
-        name: BESIDE_SERVER,
-        group: Group::Placed,
-        program: wsgi_trace,
-        arguments: |target| ours(target, "btf"),
-        ready: WATCHING,
-        version: &["--version"],
-    },
+    Subject { name: BESIDE_CLIENT, group: Group::Placed, ..IN_FULL },
+    Subject { name: BESIDE_SERVER, group: Group::Placed, ..IN_FULL },
     Subject {
         name: "empty programs, a hook for each call",
         group: Group::Tracepoints,
