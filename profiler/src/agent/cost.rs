@@ -8,7 +8,7 @@ use crate::attach;
 use crate::fact::asleep::Looks;
 use crate::report::left_out::share;
 use crate::report::unit;
-use crate::session::cost_limit::meter::{Meter, Reading};
+use crate::session::cost_limit::meter::Reading;
 use crate::session::cost_limit::{CanBeLeftOut, CostLimit, Level, Step};
 
 /// How what is taken stands to what may be taken.
@@ -26,14 +26,13 @@ pub struct CostNow {
 #[derive(Clone, Debug)]
 pub struct Cost {
     limit: CostLimit,
-    meter: Meter,
     is_said: bool,
 }
 
 impl Cost {
     /// At most this share of all CPUs.
     pub fn new(max_ratio: f64) -> Self {
-        Self { limit: CostLimit::new(max_ratio), meter: Meter::default(), is_said: false }
+        Self { limit: CostLimit::new(max_ratio), is_said: false }
     }
 
     /// How to attach now: as it was asked for, or so that it takes less. `light`: light mode, where that is
@@ -91,8 +90,7 @@ impl Cost {
 
     /// A reading: what is to be done, if anything. `spares`: whether something else ends in place of a step.
     pub fn read(&mut self, now: Reading, spares: &mut dyn FnMut() -> bool) -> Option<Step> {
-        let taken = self.meter.taken(now)?;
-        self.limit.took(taken, spares)
+        self.limit.read(now, spares)
     }
 
     /// A window ends: a pause may begin.

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use profiler_core::fact::left_out::{LeftOut, Part};
 
+use meter::{Meter, Reading};
+
 const SECOND_NS: u64 = 1_000_000_000;
 /// Attaching has a price of its own, which is paid once: what is taken at first says nothing of what is taken
 /// all the time.
@@ -102,6 +104,7 @@ pub struct CanBeLeftOut {
 #[derive(Clone, Debug)]
 pub struct CostLimit {
     max_ratio: f64,
+    meter: Meter,
     can: CanBeLeftOut,
     level: Level,
     /// Since when it is watched in this way.
@@ -127,6 +130,7 @@ impl CostLimit {
     pub fn new(max_ratio: f64) -> Self {
         Self {
             max_ratio,
+            meter: Meter::default(),
             can: CanBeLeftOut::default(),
             level: Level::Asked,
             began_ns: 0,
@@ -212,9 +216,14 @@ impl CostLimit {
         self.closed.clear();
     }
 
-    /// So much was taken. What is to be done, if anything. `spares`: whether something else ends that took
-    /// part of it.
-    pub fn took(&mut self, taken: Taken, spares: &mut dyn FnMut() -> bool) -> Option<Step> {
+    /// A reading: what is to be done, if anything. `spares`: whether something else ends that took part of
+    /// what was taken since the one before.
+    pub fn read(&mut self, now: Reading, spares: &mut dyn FnMut() -> bool) -> Option<Step> {
+        let taken = self.meter.taken(now)?;
+        self.took(taken, spares)
+    }
+
+    fn took(&mut self, taken: Taken, spares: &mut dyn FnMut() -> bool) -> Option<Step> {
         let Taken { now_ns, ratio, seconds } = taken;
         let most = CREDIT_SECONDS * self.max_ratio;
         let gained = (AIM * self.max_ratio - ratio) * seconds;

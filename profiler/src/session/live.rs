@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep_until};
 use super::SessionError;
 use super::attached::{Outcome, Session, Tick, Watch};
 use super::cost_limit::CostLimit;
-use super::cost_limit::meter::{Meter, Reading};
 use super::observer::Observer;
 use super::progress::ProgressLine;
 use super::signals::Signals;
@@ -61,8 +60,8 @@ async fn drive<O: Observer>(
     ));
     // A window that is never ended by time ends by a signal or with the target.
     let end = Instant::now() + duration.unwrap_or(Duration::from_hours(24 * 365));
-    let mut limit = max_cost_ratio.map(|max_ratio| (CostLimit::new(max_ratio), Meter::default()));
-    if let Some((limit, _)) = &mut limit {
+    let mut limit = max_cost_ratio.map(CostLimit::new);
+    if let Some(limit) = &mut limit {
         limit.begins(session.cost().now_ns);
     }
     let reason = loop {
@@ -71,7 +70,8 @@ async fn drive<O: Observer>(
                 Tick::Drained => {}
                 Tick::Gathered => {
                     progress.show(&session.progress());
-                    if limit.as_mut().is_some_and(|limit| is_too_much(limit, session.cost())) {
+                    let step = limit.as_mut().and_then(|limit| limit.read(session.cost(), &mut || false));
+                    if step.is_some() {
                         break EndReason::Cost;
                     }
                 }
@@ -91,10 +91,4 @@ async fn drive<O: Observer>(
         );
     }
     Ok(session.finish(reason))
-}
-
-/// Whether more is taken than may be.
-fn is_too_much((limit, meter): &mut (CostLimit, Meter), now: Reading) -> bool {
-    let taken = meter.taken(now);
-    taken.is_some_and(|taken| limit.took(taken, &mut || false).is_some())
 }
