@@ -12,6 +12,7 @@ pub mod known;
 pub mod live;
 pub mod observer;
 mod open_files;
+pub(crate) mod pace;
 mod patrol;
 pub mod progress;
 mod queues;

@@ -29,13 +29,12 @@ use crate::fact::Proc;
 use crate::fact::find::Found;
 use crate::fact::process::is_running;
 use crate::session::SessionError;
+use crate::session::pace;
 use crate::session::shared::Programs;
 use crate::session::signals::Signals;
 
 /// How often it is asked for new servers.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often records are taken to those whose they are: as often as a session alone takes its own.
-const HAND_OUT_EVERY: Duration = Duration::from_millis(20);
 /// Servers that are watched at once.
 const MAX_SERVERS: usize = 1_000;
 
@@ -90,13 +89,14 @@ impl Node {
         let mut finder = Finder::default();
         let mut running: JoinSet<Ended> = JoinSet::new();
         let mut looks = interval(LOOK_EVERY);
-        let mut drains = interval(HAND_OUT_EVERY);
+        let mut drains = interval(pace::RINGS.after(0));
         for timer in [&mut looks, &mut drains] {
             timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         loop {
             tokio::select! {
-                _ = drains.tick() => self.programs.hand_out(),
+                // As often as a session alone takes its own records.
+                _ = drains.tick() => drains.reset_after(pace::RINGS.after(self.programs.hand_out())),
                 _ = looks.tick() => if let Some(found) = finder.look() {
                     self.take(&found, &mut running);
                 },

@@ -44,6 +44,7 @@ use super::gather::{BeforeClosing, Closing, Cost, Gather};
 use super::gil::LockWatch;
 use super::observer::Observer;
 use super::open_files::OpenFiles;
+use super::pace;
 use super::queues::Queues;
 use super::recent::Readings;
 use super::shared::{Programs, Tap};
@@ -58,9 +59,6 @@ use crate::output_file::OutputFile;
 use crate::recording::{Keep, Kept, RecordError, Recorder};
 use crate::source::live::clock::monotonic_ns;
 
-/// How often the rings are drained. They never wake their reader: that would cost the server a third of its
-/// throughput. The smallest ring holds more than 150,000 slices a second of one CPU write in twice this time.
-const DRAIN_EVERY: Duration = Duration::from_millis(20);
 /// How often facts are gathered: ticks, counters, new processes, progress.
 const GATHER_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether the target still lives.
@@ -107,7 +105,7 @@ pub struct Outcome {
 /// Why a session came back to its driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tick {
-    /// What was in the ring has been taken: fifty times a second.
+    /// What was in the ring has been taken: some thirty times a second, or more often.
     Drained,
     /// Facts have been gathered: once a second.
     Gathered,
@@ -198,7 +196,7 @@ impl<O: Observer> Session<O> {
         let locks = LockWatch::new(&watch.attach, no_probes, attached.hooks == "btf");
         let gather = Gather::new(proc, watched, attached.clone(), (locks, tls));
         let cost = Cost::start(watch.left_out.is_some());
-        let mut drain_timer = interval(DRAIN_EVERY);
+        let mut drain_timer = interval(pace::RINGS.after(0));
         drain_timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let [gather_timer, look_timer] = [GATHER_EVERY, LOOK_EVERY].map(in_step);
         let mut begun = Self {
@@ -257,7 +255,8 @@ impl<O: Observer> Session<O> {
     }
 
     fn take_what_came(&mut self) {
-        self.take(None);
+        let found = self.take(None);
+        self.drain_timer.reset_after(pace::RINGS.after(found));
         self.place_tls_probes();
         self.mark_if_due();
     }

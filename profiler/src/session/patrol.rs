@@ -19,8 +19,9 @@ use profiler_core::fact::Fact;
 use profiler_core::fact::asleep::{AsleepSeen, LOOKED_AT_NS, Patrol as Counts};
 use profiler_core::fact::place::PlaceSeen;
 
-use self::clock::{Clock, Ticks, clock};
+use self::clock::{Clock, Gone, Ticks, clock};
 use self::table::Table;
+use super::pace;
 use crate::attach::Settings;
 use crate::fact::Proc;
 use crate::fact::asleep::{Asleep, Look, Looks, Reader};
@@ -34,8 +35,6 @@ use crate::source::live::sleepers::{Sleeper, Sleepers};
 const SHORTEST_PAUSE: Duration = Duration::from_millis(60);
 /// What a pause may be longer.
 const PAUSES_DIFFER_BY: Duration = Duration::from_millis(80);
-/// How often samples are read: code objects that go soon are still there, most of them.
-const READ_CLOCK_EVERY: Duration = Duration::from_millis(20);
 /// Looks at a time.
 const MAX_LOOKS: usize = 20;
 /// Looks when it begins, at whoever is asleep then.
@@ -256,24 +255,25 @@ impl Round {
     fn pause(&mut self, pause: Duration) {
         let until = Instant::now() + pause;
         while !self.shared.is_over.load(Ordering::Acquire) {
-            self.read_clock();
+            let found = self.read_clock();
             self.tell_whose();
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
-            park_timeout(if self.clock.is_some() { left.min(READ_CLOCK_EVERY) } else { left });
+            park_timeout(if self.clock.is_some() { left.min(pace::SAMPLES.after(found)) } else { left });
         }
     }
 
-    fn read_clock(&mut self) {
-        if let Some(clock) = &mut self.clock {
-            let is_over = self.shared.is_over.load(Ordering::Acquire);
-            let lost = clock.go(&mut self.reader, is_over);
-            if lost > 0 {
-                self.shared.counts().unplaced += lost;
-            }
+    /// Reads the samples that have come; returns how many.
+    fn read_clock(&mut self) -> u64 {
+        let Some(clock) = &mut self.clock else { return 0 };
+        let is_over = self.shared.is_over.load(Ordering::Acquire);
+        let Gone { found, lost } = clock.go(&mut self.reader, is_over);
+        if lost > 0 {
+            self.shared.counts().unplaced += lost;
         }
+        found
     }
 
     /// Looks at those who have slept for `shortest_ns`, at most so many.

@@ -62,12 +62,11 @@ impl Programs {
     }
 
     /// Takes what is in the rings to those whose it is, and wakes who has much. Who has programs to itself
-    /// takes it by itself.
-    pub fn hand_out(&self) {
+    /// takes it by itself. Returns how many records that were.
+    pub fn hand_out(&self) -> u64 {
         let sets = self.sets.borrow();
-        for set in sets.iter().filter_map(|(_, set)| set.upgrade()) {
-            set.borrow_mut().hand_out_and_wake();
-        }
+        let sets = sets.iter().filter_map(|(_, set)| set.upgrade());
+        sets.map(|set| set.borrow_mut().hand_out_and_wake()).sum()
     }
 
     /// Programs for the processes that `find` names: a set that is attached in this way, or a new one.
@@ -235,8 +234,8 @@ impl Set {
         }
     }
 
-    /// Puts what is in the rings, and no later than `until_ns`, to those whose it is.
-    fn hand_out(&mut self, until_ns: u64) {
+    /// Puts what is in the rings, and no later than `until_ns`, to those whose it is. Returns how many.
+    fn hand_out(&mut self, until_ns: u64) -> u64 {
         let Self { source, parts, owners, .. } = self;
         source.drain_until(until_ns, |record| match owners.of(record) {
             Owner::Nobody => {}
@@ -250,16 +249,17 @@ impl Set {
                     part.waiting.extend_from_slice(record);
                 }
             }
-        });
+        })
     }
 
-    fn hand_out_and_wake(&mut self) {
+    fn hand_out_and_wake(&mut self) -> u64 {
         if !self.is_shared() {
-            return;
+            return 0;
         }
-        self.hand_out(monotonic_ns());
+        let found = self.hand_out(monotonic_ns());
         self.hand_out_facts();
         self.parts.values().filter(|part| part.has_much()).for_each(|part| part.has_come.notify_one());
+        found
     }
 
     /// What the kernel side has counted by now, or had a moment ago.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const TURN_NS: u64 = 100_000;
 /// Records between two looks whether somebody waits. With 16 so much of the CPU was given away that rings ran
 /// over.
-const RECORDS: u32 = 64;
+const RECORDS: u64 = 64;
 /// A burst that takes longer than this goes on without giving way, or the rings would run over: they hold
 /// twice as much.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -39,7 +39,7 @@ pub(super) fn ask() {
 #[derive(Debug)]
 pub(super) struct Burst {
     begun: Instant,
-    records: u32,
+    records: u64,
 }
 
 impl Burst {
@@ -54,5 +54,10 @@ impl Burst {
         if self.records.is_multiple_of(RECORDS) && self.begun.elapsed() < PATIENCE {
             std::thread::yield_now();
         }
+    }
+
+    /// Records so far.
+    pub(super) const fn records(&self) -> u64 {
+        self.records
     }
 }

@@ -74,8 +74,8 @@ impl<O: Observer> Session<O> {
     }
 
     /// Takes what came until then; `None`: what waits. Looks go between the records, by their times: the
-    /// stream takes nothing that is much older than what it has had.
-    pub(super) fn take(&mut self, until_ns: Option<u64>) {
+    /// stream takes nothing that is much older than what it has had. Returns how many records came.
+    pub(super) fn take(&mut self, until_ns: Option<u64>) -> u64 {
         let mut looks = self.source.looks();
         looks.sort_by_key(|(time_ns, _)| *time_ns);
         // No record that comes later may be older than a look.
@@ -101,6 +101,7 @@ impl<O: Observer> Session<O> {
             observer.note(&look);
             feed.fact_at(look, time_ns, &mut |entry| observer.entry(&entry));
         }
+        burst.records()
     }
 
     pub(super) fn count_looks(&mut self) {

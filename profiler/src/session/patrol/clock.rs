@@ -15,7 +15,7 @@ use crate::fact::asleep::Reader;
 use crate::fact::sample::Samples;
 use crate::source::live::clock::monotonic_ns;
 
-/// Samples that wait for the session, which takes them fifty times a second.
+/// Samples that wait for the session, which takes them some tens of times a second.
 const MAX_WAITING: usize = 8192;
 
 type Told = (SampleSeen, Option<PlaceSeen>);
@@ -31,6 +31,14 @@ pub(super) struct Clock {
 /// The session's end of it.
 pub(super) struct Ticks(Receiver<Told>);
 
+/// What a reading gave.
+pub(super) struct Gone {
+    /// Samples that had come.
+    pub(super) found: u64,
+    /// Samples that got lost.
+    pub(super) lost: u64,
+}
+
 /// Both ends.
 pub(super) fn clock(ring: RingBuf<MapData>, step: Array<MapData, u64>) -> (Clock, Ticks) {
     let (sender, receiver) = sync_channel(MAX_WAITING);
@@ -38,12 +46,12 @@ pub(super) fn clock(ring: RingBuf<MapData>, step: Array<MapData, u64>) -> (Clock
 }
 
 impl Clock {
-    /// Reads what has come, and tells what has waited for long enough, or all of it. Returns how many got
-    /// lost.
-    pub(super) fn go(&mut self, reader: &mut Reader, is_last: bool) -> u64 {
-        let Some((places, proc)) = reader.places() else { return 0 };
-        let mut lost = 0;
+    /// Reads what has come, and tells what has waited for long enough, or all of it.
+    pub(super) fn go(&mut self, reader: &mut Reader, is_last: bool) -> Gone {
+        let (mut found, mut lost) = (0, 0);
+        let Some((places, proc)) = reader.places() else { return Gone { found, lost } };
         while let Some(record) = self.ring.next() {
+            found += 1;
             self.step.note(&record);
             lost += u64::from(!self.samples.note((places, proc), &record));
         }
@@ -59,7 +67,7 @@ impl Clock {
             }
         }
         self.step.adapt(proc);
-        lost
+        Gone { found, lost }
     }
 }
 
