@@ -5,6 +5,7 @@
 //! it.
 
 pub mod kernel_btf;
+pub mod tried;
 
 use std::path::Path;
 
