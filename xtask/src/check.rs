@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-use crate::{command, tidy};
+use crate::{command, pins, tidy};
 
 /// Runs all steps, cheapest first.
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -20,6 +20,12 @@ pub(crate) fn run() -> anyhow::Result<()> {
     command::run(&mut bpf_lints("aarch64", "target/bpf-aarch64"))?;
     step("lints of the fuzz targets");
     command::run(&mut fuzz_lints())?;
+    step("licences and origins of dependencies");
+    command::run(
+        Command::new(pins::tool("cargo-deny")?)
+            .current_dir(command::root())
+            .args(["check", "bans", "licenses", "sources"]),
+    )?;
     step("documentation");
     command::run(
         command::cargo(&["doc", "--workspace", "--exclude", "profiler-ebpf", "--no-deps", "--locked"])

@@ -15,8 +15,9 @@ pub(crate) fn tool(name: &str) -> anyhow::Result<PathBuf> {
     let version = version(&std::fs::read_to_string(root.join("xtask/pins.toml"))?, name)?;
     let tools = root.join(".tools");
     let program = tools.join("bin").join(name);
-    let has = Command::new(&program).arg("--version").output();
-    if has.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(&version)) {
+    // What cargo has installed there.
+    let installed = std::fs::read_to_string(tools.join(".crates.toml")).unwrap_or_default();
+    if program.exists() && installed.contains(&format!("\"{name} {version} (")) {
         return Ok(program);
     }
     eprintln!("installing {name} {version} (once, some minutes)");
