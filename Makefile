@@ -78,7 +78,7 @@ nightly: setup # Run everything that no change waits for (live, kernels, unit, f
 
 # -- Packages
 
-dist: setup # Build the packages for x86_64 and arm64: static programs, wheels, .debs, container images, checksums; under target/dist
+dist: setup # Build the packages for x86_64 and arm64: static programs, wheels, .debs, .rpms, container images, lists of parts, checksums; under target/dist
 	@cargo xtask dist
 
 dist-test: setup # Build the packages, install each into a clean place and run it (some minutes)

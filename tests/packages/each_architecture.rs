@@ -145,6 +145,58 @@ fn dpkg_installs_each_deb_under_its_architecture_with_the_same_files_and_removes
 
 #[test]
 #[ignore = "make dist-test"]
+fn each_rpm_is_sound_needs_nothing_and_holds_its_program_and_the_same_files() -> anyhow::Result<()> {
+    let mut lists = Vec::new();
+    for (linux, _) in ARCHITECTURES {
+        let (rpm, place) = (package(&format!(".{linux}.rpm"))?, tempfile::tempdir()?);
+        let ask =
+            |what: &[&str]| succeed(Command::new("rpm").args(["--query", "--package"]).args(what).arg(&rpm));
+        succeed(Command::new("rpmkeys").args(["--checksig", "--nosignature"]).arg(&rpm))?;
+        // What rpm itself can do.
+        let needs = ask(&["--requires"])?;
+        assert!(needs.lines().all(|line| line.starts_with("rpmlib(")), "{linux}: {needs}");
+        assert_eq!(ask(&["--queryformat", "%{ARCH} %{NAME}"])?, format!("{linux} wsgi-trace"));
+        lists.push(ask(&["--list"])?);
+        let unpack = r#"rpm2cpio "$1" | cpio --quiet --extract --make-directories --directory "$2""#;
+        succeed(
+            Command::new("bash").args(["-euo", "pipefail", "-c", unpack, "bash"]).arg(&rpm).arg(place.path()),
+        )?;
+        let unpacked = place.path().join("usr/bin/wsgi-trace");
+        assert!(fs::read(unpacked)? == fs::read(program(linux))?, "{linux}: another program");
+    }
+    for wanted in ["/usr/lib/systemd/system/wsgi-trace.service", "/usr/share/licenses/wsgi-trace/LICENSE-MIT"]
+    {
+        assert!(lists.iter().all(|list| list.contains(wanted)), "{wanted}: {lists:?}");
+    }
+    assert!(lists.windows(2).all(|two| two.first() == two.last()), "{lists:?}");
+    Ok(())
+}
+
+/// Each crate of the lock file that the program of an architecture has, with a licence.
+#[test]
+#[ignore = "make dist-test"]
+fn each_list_of_parts_names_crates_of_the_lock_file_with_their_licences() -> anyhow::Result<()> {
+    let lock = fs::read_to_string(root().join("Cargo.lock"))?;
+    for (linux, _) in ARCHITECTURES {
+        let list: Value = serde_json::from_slice(&fs::read(package(&format!("-{linux}.cdx.json"))?)?)?;
+        assert_eq!(list["bomFormat"], "CycloneDX");
+        let parts = list["components"].as_array().context("no parts")?;
+        let named = |name: &str| parts.iter().any(|part| part["name"] == name);
+        assert!(parts.len() > 100 && named("aya") && named("profiler-core"), "{linux}: {}", parts.len());
+        assert!(!named("insta") && !named("proptest"), "{linux}: what only tests need");
+        for part in parts {
+            let (name, version) = (part["name"].as_str(), part["version"].as_str());
+            let (name, version) = (name.context("no name")?, version.context("no version")?);
+            let locked = format!("name = \"{name}\"\nversion = \"{version}\"\n");
+            assert!(lock.contains(&locked), "{linux}: {name} {version}");
+            assert!(part["licenses"].as_array().is_some_and(|of| !of.is_empty()), "{linux}: {name}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "make dist-test"]
 fn each_image_names_its_architecture_and_holds_its_program() -> anyhow::Result<()> {
     for (linux, debian) in ARCHITECTURES {
         let place = tempfile::tempdir()?;

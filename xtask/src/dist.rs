@@ -1,11 +1,14 @@
 //! `dist`: the packages, under `target/dist`. `dist-test`: each installed into a clean place and run.
 //!
-//! In: the tree; cargo-deb and maturin, at the versions of `xtask/pins.toml` and
-//! `packaging/wheel/pyproject.toml`. Out: for each architecture the static program, a wheel, a .deb and a
-//! container image that hold it; the script that installs the program; their sizes and checksums.
+//! In: the tree; cargo-deb, cargo-generate-rpm, cargo-cyclonedx and maturin, at the versions of
+//! `xtask/pins.toml` and `packaging/wheel/pyproject.toml`; a key to sign with, if there is one. Out: for each
+//! architecture the static program, a wheel, a .deb, an .rpm and a container image that hold it; the script
+//! that installs the program; the list of parts; sizes, checksums and their signature.
 
 mod image;
+mod parts;
 mod program;
+mod signature;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -77,6 +80,8 @@ fn all(build: &Build, wanted: &[Architecture]) -> anyhow::Result<String> {
             describe(&program, &directory)?;
         }
         deb(build, *architecture, &directory)?;
+        rpm(build, *architecture, &directory)?;
+        parts::write(build, *architecture, &directory)?;
         wheel(build, *architecture, &directory)?;
         image::write(&program, *architecture, &directory)?;
     }
@@ -95,6 +100,7 @@ fn all(build: &Build, wanted: &[Architecture]) -> anyhow::Result<String> {
     }
     fs::write(directory.join(CHECKSUMS), &checksums)?;
     println!("Their checksums are in target/dist/{CHECKSUMS}.");
+    signature::sign(&directory.join(CHECKSUMS))?;
     Ok(checksums)
 }
 
@@ -127,6 +133,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
         // Its program runs as well, in emulation of user space.
         packages::need(&[("qemu-aarch64-static", "qemu-user-static")])?;
     }
+    packages::need(&[("rpm", "rpm"), ("rpm2cpio", "rpm2cpio"), ("cpio", "cpio")])?;
     run(&[])?;
     let mut tests = command::cargo(&command::TEST);
     tests.args(PROGRAMS.iter().flat_map(|program| ["--test", program]));
@@ -191,4 +198,14 @@ fn deb(build: &Build, architecture: Architecture, directory: &Path) -> anyhow::R
     let mut files = fs::read_dir(directory)?.flatten().map(|entry| entry.path());
     let ending = format!("_{}.deb", architecture.debian());
     files.find(|path| path.to_string_lossy().ends_with(&ending)).context("cargo-deb wrote no package")
+}
+
+fn rpm(build: &Build, architecture: Architecture, directory: &Path) -> anyhow::Result<()> {
+    let mut rpm = Command::new(pins::tool("cargo-generate-rpm")?);
+    rpm.current_dir(command::root().join("profiler"));
+    // The program is built, without symbols.
+    rpm.args(["generate-rpm", "--profile", PROFILE, "--target", architecture.target()]);
+    // Compressed by this program alone: another version of a library would give other bytes.
+    rpm.args(["--payload-compress", "gzip", "--output"]).arg(directory);
+    command::run(build.with(&mut rpm))
 }

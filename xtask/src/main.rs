@@ -50,7 +50,7 @@ const USAGE: &str = "cargo xtask CHORE
   bench     what it costs, beside empty programs and other tools; parts as arguments, --quick for a short look
   check-bench  the instructions of the hot path against their baseline
   book      the guide as a book, its links checked
-  dist      static programs, wheels, .debs and container images, under target/dist; names of architectures, --twice (both builds are to be the same) as arguments
+  dist      static programs, wheels, .debs, .rpms, container images and lists of parts, under target/dist; names of architectures, --twice (both builds are to be the same) as arguments
   image     this machine's static program and its container image alone, under target/dist
   dist-test the same as dist, each installed into a clean place and run
   live      every live test, the long ones too, on a machine that does nothing else
