@@ -3,7 +3,6 @@
 //! In: a crate's name. Out: its program under `.tools/bin`.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::Context as _;
 
