@@ -67,6 +67,8 @@ fn main() -> anyhow::Result<()> {
         .env("PATH", path)
         // -Z build-std on the pinned stable compiler.
         .env("RUSTC_BOOTSTRAP", "1")
+        // Their linker puts them together.
+        .env("CARGO_PROFILE_RELEASE_LTO", "false")
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .env_remove("RUSTC")
         .env_remove("RUSTC_WORKSPACE_WRAPPER")

@@ -49,6 +49,7 @@ fn bpf_lints(architecture: &str, directory: &str) -> Command {
     clippy
         .args(["--target", "bpfel-unknown-none", "-Z", "build-std=core", "--target-dir", directory])
         .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_PROFILE_RELEASE_LTO", "false")
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .args(["--", "-D", "warnings"]);
     clippy

@@ -101,7 +101,7 @@ const fn hello(kind: Kind, groups: &'static [Group]) -> Setting {
 
 /// A setting as [`hello`] at saturation, where what is added shows most: aims hang on it.
 const fn saturated(kind: Kind, groups: &'static [Group], kept: Kept) -> Setting {
-    Setting { kept: Some(kept), little_added: true, rounds: 14, seconds: 110, ..hello(kind, groups) }
+    Setting { kept: Some(kept), little_added: true, rounds: 14, seconds: 150, ..hello(kind, groups) }
 }
 
 /// The application of 5 ms. A second has so few of its requests that one more or less is seen.
@@ -137,8 +137,8 @@ const WORK: &str = "/work";
 
 /// At saturation; the tables that aims hang on first.
 const SATURATED: &[Setting] = &[
-    saturated(Kind::UwsgiKept, PLACED, Kept { full: 0.88, light: 0.91 }),
-    saturated(Kind::Uwsgi, PLACED, Kept { full: 0.94, light: 0.98 }),
+    Setting { seconds: 320, ..saturated(Kind::UwsgiKept, PLACED, Kept { full: 0.88, light: 0.91 }) },
+    Setting { seconds: 320, ..saturated(Kind::Uwsgi, PLACED, Kept { full: 0.94, light: 0.98 }) },
     Setting { seconds: 260, ..saturated(Kind::GunicornGthread, ALL, Kept { full: 0.955, light: 0.97 }) },
     saturated(Kind::GunicornSync, LIGHTLY, Kept { full: 0.95, light: 0.94 }),
     Setting {
