@@ -6,6 +6,7 @@
 pub(crate) mod attach;
 pub(crate) mod bystander;
 pub(crate) mod event;
+pub(crate) mod growth;
 pub(crate) mod load;
 pub(crate) mod user;
 
@@ -35,6 +36,7 @@ pub(crate) const PARTS: &[Part] = &[
     Part { name: "half-busy", title: "A server that is half busy", run: load::run_half_busy },
     Part { name: "bystander", title: "Bystanders: processes that are not traced", run: bystander::run },
     Part { name: "event", title: "One event", run: event::run },
+    Part { name: "growth", title: "More threads, more connections", run: growth::run },
     Part { name: "user", title: "The user side", run: user::run },
     Part { name: "attach", title: "Attaching and detaching", run: attach::run },
 ];

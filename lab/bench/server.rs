@@ -154,6 +154,16 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it on `cpus`, with `/work` of `pieces`.
     pub(crate) fn start(kind: Kind, cpus: &[usize], pieces: u64) -> anyhow::Result<Self> {
+        Self::start_with(kind, cpus, pieces, &[])
+    }
+
+    /// The same, with further arguments.
+    pub(crate) fn start_with(
+        kind: Kind,
+        cpus: &[usize],
+        pieces: u64,
+        more: &[String],
+    ) -> anyhow::Result<Self> {
         let program = wsgi_trace_test_support::root().join(kind.program());
         if !program.exists() {
             bail!("{} is not installed: `make setup` and `cargo xtask bench` do", kind.program());
@@ -174,6 +184,7 @@ impl Server {
         };
         command
             .args(kind.arguments(port, &directory.path().join("root").display().to_string()))
+            .args(more)
             .current_dir(wsgi_trace_test_support::root().join("lab/bench"))
             .env("BENCH_PIECES", pieces.to_string())
             .env("PYTHONDONTWRITEBYTECODE", "1")

@@ -242,6 +242,11 @@ fn add_run_times(table: &str, suffix: &str, programs: &BTreeMap<String, Runs>, r
     }
 }
 
+/// Run time of all programs that a process holds, in nanoseconds.
+pub(super) fn run_time_ns(pid: u32) -> u64 {
+    run_times(pid).values().map(|program| program.run_ns).sum()
+}
+
 struct RunTime {
     name: String,
     run_ns: u64,
