@@ -140,19 +140,24 @@ impl Cpus {
         tid: Tid,
         (from_ns, until_ns): Span,
     ) -> Vec<(Occupant, u64)> {
-        let mut found = FxHashMap::default();
+        let mut found = Vec::new();
         let Some(waits) = self.waits.get(&tid) else { return Vec::new() };
         let first = waits.partition_point(|wait| wait.until_ns <= from_ns);
         for wait in waits.range(first..).take_while(|wait| wait.since_ns < until_ns) {
             let inside = (wait.since_ns.max(from_ns), wait.until_ns.min(until_ns));
             if wait.is_throttled {
-                *found.entry(Occupant::Quota).or_default() += inside.1.saturating_sub(inside.0);
+                found.push((Occupant::Quota, inside.1.saturating_sub(inside.0)));
             } else if let Some(stints) = wait.cpu.and_then(|cpu| self.stints.get(&cpu)) {
                 within((stints, &self.steal), inside, histories, &mut found);
             }
         }
-        let mut found: Vec<_> = found.into_iter().filter(|(_, ns)| *ns > 0).collect();
+        found.retain(|(_, ns)| *ns > 0);
         found.sort_unstable();
+        found.dedup_by(|(who, ns), (before, sum_ns)| {
+            let is_same = who == before;
+            *sum_ns += if is_same { *ns } else { 0 };
+            is_same
+        });
         found
     }
 
@@ -219,7 +224,7 @@ fn within(
     (stints, steal): (&VecDeque<Stint>, &Steal),
     (from_ns, until_ns): Span,
     histories: &Histories,
-    found: &mut FxHashMap<Occupant, u64>,
+    found: &mut Vec<(Occupant, u64)>,
 ) {
     let first = stints.partition_point(|stint| stint.until_ns <= from_ns);
     for stint in stints.range(first..).take_while(|stint| stint.from_ns < until_ns) {
@@ -232,14 +237,14 @@ fn within(
         let weights = [stolen_ns, uncounted_ns - stolen_ns, length_ns - uncounted_ns];
         let ran_ns = match split(inside_ns, &weights).as_slice() {
             &[stolen_ns, _, ran_ns] => {
-                *found.entry(Occupant::Hypervisor).or_default() += stolen_ns;
+                found.push((Occupant::Hypervisor, stolen_ns));
                 ran_ns
             }
             _ => 0,
         };
         match stint.who {
             Who::Nobody | Who::Nameless => {}
-            Who::Program(number) => *found.entry(Occupant::Program { number }).or_default() += ran_ns,
+            Who::Program(number) => found.push((Occupant::Program { number }, ran_ns)),
             Who::Ours(tid) => of_ours(histories, tid, (inside, ran_ns), found),
         }
     }
@@ -250,7 +255,7 @@ fn of_ours(
     histories: &Histories,
     tid: Tid,
     ((from_ns, until_ns), ran_ns): (Span, u64),
-    found: &mut FxHashMap<Occupant, u64>,
+    found: &mut Vec<(Occupant, u64)>,
 ) {
     let Some(history) = histories.get(tid) else { return };
     let known = history.within(from_ns, until_ns).filter(|part| !part.segment.did.is_unseen());
@@ -260,7 +265,7 @@ fn of_ours(
     let unknown_ns = until_ns.saturating_sub(from_ns).saturating_sub(known_ns);
     let weights: Vec<u64> = parts.iter().map(|(_, ns)| *ns).chain([unknown_ns]).collect();
     for ((request, _), ns) in parts.into_iter().zip(split(ran_ns, &weights)) {
-        *found.entry(Occupant::Ours { request }).or_default() += ns;
+        found.push((Occupant::Ours { request }, ns));
     }
 }
 

@@ -4,8 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use rustc_hash::FxHashMap;
-
 use crate::event::Tid;
 use crate::machine::chain::segment::{Did, Segment};
 use crate::model::chain::{Hops, Leaf, LeafKind, Object};
@@ -85,7 +83,8 @@ pub(in crate::machine) type LeafKey = (Phase, Leaf, Hops);
 /// All leaves of one request.
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct Leaves {
-    shares: FxHashMap<LeafKey, LeafShare>,
+    /// In order: few keys are compared faster than one is hashed.
+    shares: BTreeMap<LeafKey, LeafShare>,
 }
 
 impl Leaves {
@@ -136,8 +135,6 @@ impl Leaves {
 
     /// All of them, in an order that depends on nothing but themselves.
     pub(in crate::machine) fn into_sorted(self) -> Vec<(LeafKey, LeafShare)> {
-        let mut shares: Vec<_> = self.shares.into_iter().collect();
-        shares.sort_unstable_by_key(|(key, _)| *key);
-        shares
+        self.shares.into_iter().collect()
     }
 }

@@ -9,9 +9,14 @@ pub(super) fn split(amount_ns: u64, weights: &[u64]) -> Vec<u64> {
     if sum == 0 {
         return vec![0; weights.len()];
     }
-    let part = |weight: u64| {
-        let part = u128::from(amount_ns) * u128::from(weight) / sum;
-        u64::try_from(part).unwrap_or(amount_ns)
+    // A division of 128 bits takes ten times as long, and is seldom needed.
+    let short_sum = u64::try_from(sum).ok();
+    let part = |weight: u64| match (amount_ns.checked_mul(weight), short_sum) {
+        (Some(product), Some(sum)) => product / sum,
+        _ => {
+            let part = u128::from(amount_ns) * u128::from(weight) / sum;
+            u64::try_from(part).unwrap_or(amount_ns)
+        }
     };
     let mut parts: Vec<u64> = weights.iter().map(|weight| part(*weight)).collect();
     let rest_ns = amount_ns.saturating_sub(parts.iter().sum());
