@@ -86,7 +86,8 @@ fn cost(bench: &Bench, subject: &Subject, threads: usize, idle: usize) -> anyhow
     let target = Target { root: server.root(), worker: server.worker(), cpus: vec![1] };
     let attached = subject.start(&target)?;
     let pid = attached.pid().context("nothing is attached")?;
-    client::closed_loop(&server, "/", &[1], 1.0)?;
+    // From its fourth second on the reader follows waits to their ends, too.
+    client::closed_loop(&server, "/", &[1], 5.0)?;
     let mut costs = [Vec::new(), Vec::new()];
     for _ in 0..bench.rounds(ROUNDS) {
         let statistics = enable_stats(Stats::RunTime)?;
