@@ -10,7 +10,7 @@ pub const MAX_THREADS: u32 = 4096;
 /// cannot take is counted (`Loss::RingFull…`).
 pub const ALL_RINGS_BYTES: u32 = 16 * 1024 * 1024;
 
-/// Fewest bytes of one CPU's ring: at 40 ms between two reads, 6000 slices in that time.
+/// Fewest bytes of one CPU's ring: at 30 ms between two reads, 4500 slices in that time.
 pub const MIN_RING_BYTES: u32 = 1024 * 1024;
 
 /// Most bytes of one CPU's ring.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{JoinSet, LocalSet};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::directory::{Directory, Entry, Skipped};
 use self::finder::Finder;
@@ -29,7 +29,7 @@ use crate::fact::Proc;
 use crate::fact::find::Found;
 use crate::fact::process::is_running;
 use crate::session::SessionError;
-use crate::session::pace;
+use crate::session::pace::pause_after;
 use crate::session::shared::Programs;
 use crate::session::signals::Signals;
 
@@ -89,14 +89,17 @@ impl Node {
         let mut finder = Finder::default();
         let mut running: JoinSet<Ended> = JoinSet::new();
         let mut looks = interval(LOOK_EVERY);
-        let mut drains = interval(pace::RINGS.after(0));
+        let mut drains = interval(pause_after(0));
         for timer in [&mut looks, &mut drains] {
             timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         loop {
             tokio::select! {
-                // As often as a session alone takes its own records.
-                _ = drains.tick() => drains.reset_after(pace::RINGS.after(self.programs.hand_out())),
+                _ = drains.tick() => {
+                    let begun = Instant::now();
+                    let found = self.programs.hand_out();
+                    drains.reset_at(begun + pause_after(found));
+                }
                 _ = looks.tick() => if let Some(found) = finder.look() {
                     self.take(&found, &mut running);
                 },

@@ -44,7 +44,7 @@ use super::gather::{BeforeClosing, Closing, Cost, Gather};
 use super::gil::LockWatch;
 use super::observer::Observer;
 use super::open_files::OpenFiles;
-use super::pace;
+use super::pace::pause_after;
 use super::queues::Queues;
 use super::recent::Readings;
 use super::shared::{Programs, Tap};
@@ -196,7 +196,7 @@ impl<O: Observer> Session<O> {
         let locks = LockWatch::new(&watch.attach, no_probes, attached.hooks == "btf");
         let gather = Gather::new(proc, watched, attached.clone(), (locks, tls));
         let cost = Cost::start(watch.left_out.is_some());
-        let mut drain_timer = interval(pace::RINGS.after(0));
+        let mut drain_timer = interval(pause_after(0));
         drain_timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let [gather_timer, look_timer] = [GATHER_EVERY, LOOK_EVERY].map(in_step);
         let mut begun = Self {
@@ -255,8 +255,9 @@ impl<O: Observer> Session<O> {
     }
 
     fn take_what_came(&mut self) {
+        let begun = Instant::now();
         let found = self.take(None);
-        self.drain_timer.reset_after(pace::RINGS.after(found));
+        self.drain_timer.reset_at(begun + pause_after(found));
         self.place_tls_probes();
         self.mark_if_due();
     }

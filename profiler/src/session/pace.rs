@@ -1,51 +1,43 @@
 //! How often what comes from the kernel is read: each reading wakes a CPU, also where nothing came.
 //!
-//! In: how much the last reading found. Out: the pause before the next one.
+//! In: how much the last reading found. Out: the pause from its beginning to that of the next one. The rings
+//! never wake their reader: that would cost the server a third of its throughput.
 
 use std::time::Duration;
 
-/// A way to read something again and again.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
-    often: Duration,
-    seldom: Duration,
-    /// Fewer than this are few.
-    few: u64,
-}
+/// While much comes.
+const OFTEN: Duration = Duration::from_millis(20);
+/// While little comes. The smallest ring holds 150,000 slices a second of one CPU in this time, and code
+/// objects that go soon are still there, most of them.
+const SELDOM: Duration = Duration::from_millis(30);
+/// Fewer records than this are little.
+const FEW: u64 = 64;
 
-/// Of the rings. They never wake their reader: that would cost the server a third of its throughput. The
-/// smallest ring holds more than 150,000 slices a second of one CPU write in the longer pause.
-pub(crate) const RINGS: Pace =
-    Pace { often: Duration::from_millis(20), seldom: Duration::from_millis(40), few: 64 };
-
-/// Of samples: code objects that go soon are still there, most of them.
-pub(crate) const SAMPLES: Pace =
-    Pace { often: Duration::from_millis(20), seldom: Duration::from_millis(60), few: 1 };
-
-impl Pace {
-    /// The pause after a reading that found so many.
-    pub(crate) const fn after(self, found: u64) -> Duration {
-        if found < self.few { self.seldom } else { self.often }
-    }
+/// The pause after a reading that found so many.
+pub(crate) const fn pause_after(found: u64) -> Duration {
+    if found < FEW { SELDOM } else { OFTEN }
 }
 
 #[cfg(test)]
 mod tests {
+    use profiler_common::record::slice::SliceRecord;
+
     use super::*;
+    use crate::source::live::Size;
 
     #[test]
-    fn rings_are_read_as_often_as_before_while_much_comes() {
-        assert_eq!(RINGS.after(0), RINGS.seldom);
-        assert_eq!(RINGS.after(RINGS.few - 1), RINGS.seldom);
-        assert_eq!(RINGS.after(RINGS.few), RINGS.often);
+    fn pause_is_longer_while_little_comes() {
+        assert_eq!(pause_after(0), SELDOM);
+        assert_eq!(pause_after(FEW - 1), SELDOM);
+        assert_eq!(pause_after(FEW), OFTEN);
     }
 
     #[test]
     fn smallest_ring_holds_what_a_busy_cpu_writes_in_the_longer_pause() {
-        use profiler_common::limits::MIN_RING_BYTES;
-        use profiler_common::record::slice::SliceRecord;
-
-        let slices = 150_000 * RINGS.seldom.as_millis() / 1_000;
-        assert!(slices * size_of::<SliceRecord>() as u128 <= u128::from(MIN_RING_BYTES));
+        let slices = 150_000 * SELDOM.as_millis() / 1_000;
+        assert!(
+            slices * size_of::<SliceRecord>() as u128
+                <= u128::from(Size::new(u32::MAX, None).capacity_bytes())
+        );
     }
 }

@@ -19,9 +19,9 @@ use profiler_core::fact::Fact;
 use profiler_core::fact::asleep::{AsleepSeen, LOOKED_AT_NS, Patrol as Counts};
 use profiler_core::fact::place::PlaceSeen;
 
-use self::clock::{Clock, Gone, Ticks, clock};
+use self::clock::{Clock, SamplesRead, Ticks, clock};
 use self::table::Table;
-use super::pace;
+use super::pace::pause_after;
 use crate::attach::Settings;
 use crate::fact::Proc;
 use crate::fact::asleep::{Asleep, Look, Looks, Reader};
@@ -163,18 +163,12 @@ impl Patrol {
     pub(super) fn end(&self) {
         self.shared.is_over.store(true, Ordering::Release);
         self.thread.thread().unpark();
-        let until = Instant::now() + LAST_LOOK;
-        while !self.shared.has_looked.load(Ordering::Acquire) && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        wait_for(LAST_LOOK, || self.shared.has_looked.load(Ordering::Acquire));
     }
 
     /// Whose code is what was seen, as far as that became known after the end.
     pub(super) fn last_answers(&self) -> Vec<Fact> {
-        let until = Instant::now() + LAST_ANSWERS;
-        while !self.thread.is_finished() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        wait_for(LAST_ANSWERS, || self.thread.is_finished());
         std::mem::take(&mut *self.shared.whose())
     }
 }
@@ -183,6 +177,14 @@ impl Drop for Patrol {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::Release);
         self.thread.thread().unpark();
+    }
+}
+
+/// Waits until something is so, but not for longer than `limit`.
+fn wait_for(limit: Duration, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + limit;
+    while !is_so() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -233,11 +235,10 @@ impl Round {
         self.tell_whose();
         self.shared.counts().left_out += self.table.finish();
         self.shared.has_looked.store(true, Ordering::Release);
-        let until = Instant::now() + LAST_ANSWERS;
-        while !self.reader.is_settled() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(1));
+        wait_for(LAST_ANSWERS, || {
             self.tell_whose();
-        }
+            self.reader.is_settled()
+        });
     }
 
     /// Tells whose code is what was seen, as far as that has become known.
@@ -261,7 +262,7 @@ impl Round {
             if left.is_zero() {
                 return;
             }
-            park_timeout(if self.clock.is_some() { left.min(pace::SAMPLES.after(found)) } else { left });
+            park_timeout(if self.clock.is_some() { left.min(pause_after(found)) } else { left });
         }
     }
 
@@ -269,7 +270,7 @@ impl Round {
     fn read_clock(&mut self) -> u64 {
         let Some(clock) = &mut self.clock else { return 0 };
         let is_over = self.shared.is_over.load(Ordering::Acquire);
-        let Gone { found, lost } = clock.go(&mut self.reader, is_over);
+        let SamplesRead { found, lost } = clock.go(&mut self.reader, is_over);
         if lost > 0 {
             self.shared.counts().unplaced += lost;
         }

@@ -30,7 +30,7 @@ use crate::fact::Proc;
 use crate::source::live::LiveSource;
 use crate::source::live::clock::monotonic_ns;
 
-/// Bytes that wait for one session: each takes what is its own fifty times a second.
+/// Bytes that wait for one session: each takes what is its own ten times a second, or as much waits.
 const MAX_WAITING_BYTES: usize = 64 << 20;
 /// From so many bytes on a session is woken: with less to do at a time, its caches are cold each time.
 const MUCH_BYTES: usize = 64 << 10;

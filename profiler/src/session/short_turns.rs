@@ -14,8 +14,7 @@ const TURN_NS: u64 = 100_000;
 /// Records between two looks whether somebody waits. With 16 so much of the CPU was given away that rings ran
 /// over.
 const RECORDS: u64 = 64;
-/// A burst that takes longer than this goes on without giving way, or the rings would run over: they hold
-/// twice as much.
+/// A burst that takes longer than this goes on without giving way, or the rings would run over.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Asks for short turns, for this thread and those that it starts. Where the kernel knows none (before 6.12),

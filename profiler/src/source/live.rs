@@ -1,7 +1,7 @@
 //! The live source: records from the rings, counters, and what every thread is doing right now.
 //!
 //! In: the attached programs. Out: raw records ([`LiveSource::drain`]), [`Counters`], [`OpenSlice`]s,
-//! [`ThreadTotals`]. The rings never wake their reader: drain it on a timer of a few milliseconds. Dropping
+//! [`ThreadTotals`]. The rings never wake their reader: drain it on a timer (`session::pace`). Dropping
 //! the source detaches everything.
 
 mod accounts;

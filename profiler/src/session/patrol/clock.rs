@@ -32,7 +32,7 @@ pub(super) struct Clock {
 pub(super) struct Ticks(Receiver<Told>);
 
 /// What a reading gave.
-pub(super) struct Gone {
+pub(super) struct SamplesRead {
     /// Samples that had come.
     pub(super) found: u64,
     /// Samples that got lost.
@@ -47,9 +47,9 @@ pub(super) fn clock(ring: RingBuf<MapData>, step: Array<MapData, u64>) -> (Clock
 
 impl Clock {
     /// Reads what has come, and tells what has waited for long enough, or all of it.
-    pub(super) fn go(&mut self, reader: &mut Reader, is_last: bool) -> Gone {
+    pub(super) fn go(&mut self, reader: &mut Reader, is_last: bool) -> SamplesRead {
         let (mut found, mut lost) = (0, 0);
-        let Some((places, proc)) = reader.places() else { return Gone { found, lost } };
+        let Some((places, proc)) = reader.places() else { return SamplesRead { found, lost } };
         while let Some(record) = self.ring.next() {
             found += 1;
             self.step.note(&record);
@@ -67,7 +67,7 @@ impl Clock {
             }
         }
         self.step.adapt(proc);
-        Gone { found, lost }
+        SamplesRead { found, lost }
     }
 }
 

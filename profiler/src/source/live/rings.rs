@@ -62,6 +62,12 @@ impl Size {
         }
     }
 
+    /// Bytes that may be in use in each ring.
+    #[cfg(test)]
+    pub(crate) const fn capacity_bytes(self) -> u32 {
+        self.capacity_bytes
+    }
+
     /// Values for the programs' globals.
     pub(crate) fn globals(self) -> Globals {
         Globals {
