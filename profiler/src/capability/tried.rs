@@ -1,14 +1,14 @@
 //! On which kernels and interpreters this program was run, and how.
 //!
-//! In: a kernel's release. Out: rows that `doctor` and `docs/install.md` share. A row promises no more than
-//! what was done.
+//! In: a kernel's release. Out: its row, for `doctor`; all rows, for `docs/install.md`. A row promises no
+//! more than what was done.
 
 use std::fmt;
 
 /// How far a row was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tried {
-    /// All tests run there before a change is taken.
+    /// `make test` runs there before a change is taken.
     OnEveryChange,
     /// Some tests were run there, by hand or in emulation.
     Once(&'static str),
@@ -56,7 +56,7 @@ const ARM64: &str = "aarch64";
 const EMULATED: Tried = Tried::Once("Debian's, in emulation, with a real gunicorn");
 
 /// All that can load the programs, in order. `make kernels` has the emulated ones.
-pub const KERNELS: [Kernels; 11] = [
+pub const KERNELS: [Kernels; 13] = [
     kernels(X86_64, (5, 15), Some((6, 0)), false, Tried::ByFeatures),
     kernels(X86_64, (6, 1), Some((6, 1)), false, EMULATED),
     kernels(X86_64, (6, 2), Some((6, 2)), false, Tried::ByFeatures),
@@ -64,10 +64,12 @@ pub const KERNELS: [Kernels; 11] = [
     kernels(X86_64, (6, 12), Some((6, 12)), true, EMULATED),
     kernels(X86_64, (6, 13), Some((6, 17)), true, Tried::ByFeatures),
     kernels(X86_64, (6, 18), Some((6, 18)), true, Tried::OnEveryChange),
-    kernels(X86_64, (6, 19), None, true, Tried::Once("Debian's newest, in emulation, with a real gunicorn")),
+    kernels(X86_64, (6, 19), Some((6, 19)), true, Tried::ByFeatures),
+    kernels(X86_64, (7, 0), None, true, Tried::Once("one of Debian's, in emulation, with a real gunicorn")),
     kernels(ARM64, (5, 18), Some((6, 2)), false, Tried::ByFeatures),
     kernels(ARM64, (6, 3), Some((6, 11)), true, Tried::ByFeatures),
-    kernels(ARM64, (6, 12), None, true, Tried::Once("6.12, Debian's, in emulation, with a real gunicorn")),
+    kernels(ARM64, (6, 12), Some((6, 12)), true, EMULATED),
+    kernels(ARM64, (6, 13), None, true, Tried::ByFeatures),
 ];
 
 /// Versions of CPython with an interpreter lock.
@@ -77,7 +79,7 @@ pub struct Interpreters {
     pub versions: &'static str,
     /// C library and architecture.
     pub built_for: &'static str,
-    /// How far they were tried: waits for the lock, lines, garbage collection.
+    /// How far waits for the lock were tried.
     pub tried: Tried,
 }
 
@@ -166,7 +168,8 @@ mod tests {
         assert_eq!(tried(X86_64, "6.18.44-fc-v669"), Some(Tried::OnEveryChange));
         assert_eq!(tried(X86_64, "5.15.0-91-generic"), Some(Tried::ByFeatures));
         assert_eq!(tried(X86_64, "5.10.0"), None);
-        assert_eq!(tried(X86_64, "7.1.3+deb14"), tried(X86_64, "6.19"));
+        assert_eq!(tried(X86_64, "7.1.3+deb14"), tried(X86_64, "7.0"));
+        assert_eq!(tried(X86_64, "6.19.2"), Some(Tried::ByFeatures));
         assert_eq!(tried(ARM64, "5.17"), None);
         assert_eq!(tried(X86_64, "unknown"), None);
     }

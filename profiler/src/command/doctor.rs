@@ -16,7 +16,7 @@ use super::{Failure, print};
 use crate::attach::plan::{Load, Settings, plan};
 use crate::attach::{AttachError, try_out};
 use crate::capability::kernel_btf::KernelBtf;
-use crate::capability::tried::{self, Tried};
+use crate::capability::tried;
 use crate::capability::{
     CAPABILITIES_WANTED, Capabilities, KERNEL_BTF, LOOKING_WANTED, PRIVILEGES, Privilege,
 };
@@ -97,9 +97,10 @@ fn programs(capabilities: &Capabilities, checks: &mut Vec<Check>) -> Result<(), 
     };
     let release = &capabilities.kernel_release;
     checks.push(check("kernel", true, format!("Linux {release} has what is needed")));
-    checks.extend(tried::kernel(std::env::consts::ARCH, release).map(|row| {
-        check("tried", row.tried != Tried::ByFeatures, format!("kernels like this one: {}", row.tried))
-    }));
+    checks.extend(
+        tried::kernel(std::env::consts::ARCH, release)
+            .map(|row| check("tried", true, format!("kernels like this one: {}", row.tried))),
+    );
     let started = Instant::now();
     let tried = try_out(&Settings::default());
     match &tried {
