@@ -172,19 +172,24 @@ fn each_rpm_is_sound_needs_nothing_and_holds_its_program_and_the_same_files() ->
     Ok(())
 }
 
-/// Each crate of the lock file that the program of an architecture has, with a licence.
+/// Crates are those of the lock file, each with a licence; those of kernel programs have a list of their own.
 #[test]
 #[ignore = "make dist-test"]
 fn each_list_of_parts_names_crates_of_the_lock_file_with_their_licences() -> anyhow::Result<()> {
     let lock = fs::read_to_string(root().join("Cargo.lock"))?;
     for (linux, _) in ARCHITECTURES {
-        let list: Value = serde_json::from_slice(&fs::read(package(&format!("-{linux}.cdx.json"))?)?)?;
-        assert_eq!(list["bomFormat"], "CycloneDX");
-        let parts = list["components"].as_array().context("no parts")?;
-        let named = |name: &str| parts.iter().any(|part| part["name"] == name);
-        assert!(parts.len() > 100 && named("aya") && named("profiler-core"), "{linux}: {}", parts.len());
-        assert!(!named("insta") && !named("proptest"), "{linux}: what only tests need");
-        for part in parts {
+        let list = |name: String| -> anyhow::Result<Vec<Value>> {
+            let list: Value = serde_json::from_slice(&fs::read(package(&name)?)?)?;
+            assert_eq!(list["bomFormat"], "CycloneDX");
+            Ok(list["components"].as_array().context("no parts")?.clone())
+        };
+        let parts = list(format!("-{linux}.cdx.json"))?;
+        let kernel = list(format!("-{linux}-kernel.cdx.json"))?;
+        let has = |parts: &[Value], name: &str| parts.iter().any(|part| part["name"] == name);
+        assert!(parts.len() > 100 && has(&parts, "aya") && has(&parts, "profiler-core"), "{}", parts.len());
+        assert!(!has(&parts, "insta") && !has(&parts, "proptest"), "{linux}: what only tests need");
+        assert!(has(&kernel, "aya-ebpf") && has(&kernel, "profiler-common"), "{linux}: {kernel:?}");
+        for part in parts.iter().chain(&kernel) {
             let (name, version) = (part["name"].as_str(), part["version"].as_str());
             let (name, version) = (name.context("no name")?, version.context("no version")?);
             let locked = format!("name = \"{name}\"\nversion = \"{version}\"\n");

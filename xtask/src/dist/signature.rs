@@ -31,10 +31,13 @@ fn sign_with(key: &Path, password: Option<String>, file: &Path) -> anyhow::Resul
     let text = fs::read_to_string(key).with_context(|| format!("cannot read the key {}", key.display()))?;
     let boxed = minisign::SecretKeyBox::from_string(&text).context("this is no secret key of minisign")?;
     let key: SecretKey = match password {
-        Some(password) => boxed.into_secret_key(Some(password)),
-        None => boxed.into_unencrypted_secret_key(),
-    }
-    .context("the key does not open with this password")?;
+        Some(password) => {
+            boxed.into_secret_key(Some(password)).context("the key does not open with this password")?
+        }
+        None => boxed
+            .into_unencrypted_secret_key()
+            .with_context(|| format!("the key does not open without a password: set {PASSWORD}"))?,
+    };
     let name = file.file_name().context("a file has a name")?.to_string_lossy().into_owned();
     let signature = minisign::sign(
         None,
