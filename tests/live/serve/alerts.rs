@@ -18,7 +18,9 @@ use wsgi_trace::agent::board::{Board, Status, TargetNow};
 use wsgi_trace::agent::cost::CostNow;
 use wsgi_trace::agent::counts::{Counts, FAMILIES};
 use wsgi_trace::agent::exposition::plain;
-use wsgi_trace::agent::metrics::{Own, render};
+use wsgi_trace::agent::metrics::{Own, node, render};
+use wsgi_trace::export::Totals;
+use wsgi_trace::recording::Held;
 use wsgi_trace_test_support::gate::missing;
 
 use super::dashboards::{file, queries};
@@ -234,6 +236,22 @@ fn every_metric_of_a_dashboard_or_an_alert_is_exported_and_documented() -> anyho
             ensure!(guide.contains(&format!("`{short}`")), "docs/metrics.md does not explain {short}");
         }
     }
+    Ok(())
+}
+
+#[test]
+fn every_metric_of_version_1_is_exported() -> anyhow::Result<()> {
+    let board = board();
+    board.set_held(Some(Held { length_ns: 1, bytes: 1 }));
+    let own = Own { rows: Some(Totals::default()), ..Own::default() };
+    let of_node = node::render(node::Counts { supported: Some(Ok(())), ..node::Counts::default() })?;
+    let said = plain(&(render(board.known(), Some(own))? + &of_node));
+    let exported = exported(&said);
+    let frozen = std::fs::read_to_string(wsgi_trace_test_support::root().join("tests/frozen/1/metrics"))?;
+    let names = frozen.lines().filter_map(|line| line.split(' ').next());
+    let gone: Vec<&str> =
+        names.filter(|name| kind(&exported, &format!("{PREFIX}{name}")).is_none()).collect();
+    ensure!(gone.is_empty(), "version 1 promised these: {gone:?}");
     Ok(())
 }
 
