@@ -17,6 +17,7 @@ pub mod gil_contender;
 pub mod gil_method;
 pub mod gil_place;
 pub mod gil_waits;
+pub mod hops;
 pub mod independence;
 pub mod lasting;
 pub mod latency;

@@ -127,7 +127,7 @@ mod tests {
     fn each_leaf_with_an_example_is_an_entry_with_the_name_of_its_endpoint() {
         let time = |kind, endpoint: Option<u32>| LeafTime {
             leaf: Leaf::of(kind),
-            hops: Hops::default(),
+            hops: Hops::NONE,
             held_ns: 7,
             unusual_ns: 0,
             prevented_ns: None,

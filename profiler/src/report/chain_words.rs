@@ -286,7 +286,7 @@ mod tests {
         LeafTime {
             place: None,
             leaf,
-            hops: Hops::default(),
+            hops: Hops::NONE,
             held_ns: 1,
             unusual_ns: 0,
             prevented_ns: None,

@@ -65,7 +65,7 @@ impl Scene {
 
     /// Time of requests at a leaf, by this way; they are 20.
     pub(crate) fn leaf(mut self, kind: LeafKind, hops: &[Phase], held_ns: u64) -> Self {
-        let way = hops.iter().fold(Hops::default(), |way, hop| way.with(*hop).unwrap_or(way));
+        let way = hops.iter().fold(Hops::NONE, |way, hop| way.with(*hop).unwrap_or(way));
         let (leaf, longest_ns) = (Leaf::of(kind), held_ns / 20);
         let row = LeafTime { leaf, hops: way, requests: 20, longest_ns, ..LeafTime::of_nobody(held_ns) };
         self.0.chains.request_ns += held_ns;

@@ -5,7 +5,10 @@
 //!
 //! A sleep that a thread of the target ends is a *hop*; what nobody of the target ends is a *leaf*.
 
+use std::hash::{Hash, Hasher};
+
 use super::computed::{Computed, ComputedAt, is_most};
+pub use super::hops::Hops;
 use super::independence::Independence;
 use super::more_slots::MoreSlots;
 use super::waited::{Waited, WaitedAt};
@@ -162,7 +165,7 @@ pub enum Object {
 }
 
 /// What stands at the end of a chain, as far as leaves are distinguished.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Leaf {
     /// What it is.
     pub kind: LeafKind,
@@ -184,6 +187,21 @@ pub struct Leaf {
     pub since_before: bool,
 }
 
+impl Hash for Leaf {
+    /// By what distinguishes nearly all: each field that is added takes as long as all of these.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let object = match self.object {
+            Object::Peer { port } => u64::from(port),
+            Object::Descriptor { fd } => u64::from(fd.cast_unsigned()),
+            Object::Futex { address } => address,
+            Object::Named { number } => u64::from(number),
+            Object::Unknown | Object::Client | Object::Several => 0,
+        };
+        state.write_u64(u64::from(self.endpoint) << 32 | u64::from(self.system_call.cast_unsigned()));
+        state.write_u64(object << 8 | self.kind as u64);
+    }
+}
+
 impl Leaf {
     /// A leaf of a kind of which nothing more is known.
     pub const fn of(kind: LeafKind) -> Self {
@@ -203,37 +221,6 @@ impl Leaf {
     /// A chain that was not followed.
     pub const fn not_followed(reason: NotFollowed) -> Self {
         Self { reason: Some(reason), ..Self::of(LeafKind::NotFollowed) }
-    }
-}
-
-/// Hops that are kept of a chain; neighbours that are alike count as one.
-pub const MAX_HOPS: usize = 8;
-
-/// The hops from a request to a leaf, each by the phase of its wait. Neighbours alike are one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Hops {
-    hops: [Option<Phase>; MAX_HOPS],
-}
-
-impl Hops {
-    /// One hop more. `None`: there are as many as are kept.
-    pub fn with(mut self, hop: Phase) -> Option<Self> {
-        let count = self.iter().count();
-        if count.checked_sub(1).and_then(|last| self.hops.get(last)) == Some(&Some(hop)) {
-            return Some(self);
-        }
-        *self.hops.get_mut(count)? = Some(hop);
-        Some(self)
-    }
-
-    /// All of them, the request's own wait first.
-    pub fn iter(&self) -> impl Iterator<Item = Phase> + '_ {
-        self.hops.iter().map_while(|hop| *hop)
-    }
-
-    /// There are none: the request waited, or worked, itself.
-    pub const fn is_empty(&self) -> bool {
-        self.hops[0].is_none()
     }
 }
 
@@ -321,7 +308,7 @@ impl LeafTime {
     pub const fn of_nobody(held_ns: u64) -> Self {
         Self {
             leaf: Leaf::not_followed(NotFollowed::NotSeen),
-            hops: Hops { hops: [None; MAX_HOPS] },
+            hops: Hops::NONE,
             held_ns,
             unusual_ns: 0,
             prevented_ns: None,
@@ -563,27 +550,5 @@ impl Chains {
         let numbers = numbers.chain(computed.map(|at| at.place)).chain(waited.map(|at| at.place));
         let numbers = numbers.chain(of_requests);
         numbers.collect::<std::collections::BTreeSet<u32>>().into_iter()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hops_alike_beside_one_another_are_one_and_no_more_are_kept_than_there_is_room_for() {
-        let mut hops = Hops::default();
-        assert!(hops.is_empty());
-        for hop in [Phase::AcceptQueue, Phase::LockWait, Phase::LockWait, Phase::GilWait] {
-            hops = hops.with(hop).unwrap_or_default();
-        }
-        let expected = [Phase::AcceptQueue, Phase::LockWait, Phase::GilWait];
-        assert!(hops.iter().eq(expected));
-        for hop in [Phase::LockWait, Phase::GilWait, Phase::LockWait, Phase::GilWait, Phase::LockWait] {
-            hops = hops.with(hop).unwrap_or_default();
-        }
-        assert_eq!(hops.iter().count(), MAX_HOPS);
-        assert_eq!(hops.with(Phase::LockWait), Some(hops));
-        assert_eq!(hops.with(Phase::GilWait), None);
     }
 }

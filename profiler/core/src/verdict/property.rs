@@ -170,7 +170,7 @@ fn leaf_time() -> impl Strategy<Value = LeafTime> {
         let taken_by = taken_by.filter(|_| kind == LeafKind::CpuTaken);
         LeafTime {
             leaf: Leaf { endpoint, taken_by, ..Leaf::of(kind) },
-            hops: hops.into_iter().fold(Hops::default(), |way, hop| way.with(hop).unwrap_or(way)),
+            hops: hops.into_iter().fold(Hops::NONE, |way, hop| way.with(hop).unwrap_or(way)),
             unusual_ns: (held_ns as f64 * unusual) as u64,
             requests,
             longest_ns: held_ns.checked_div(requests).unwrap_or(0),

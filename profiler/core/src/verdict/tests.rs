@@ -9,7 +9,7 @@ use crate::phase::Phase;
 const SECOND: u64 = 1_000_000_000;
 
 fn row(leaf: Leaf, hops: &[Phase], held_ns: u64) -> LeafTime {
-    let way = hops.iter().fold(Hops::default(), |way, hop| way.with(*hop).unwrap());
+    let way = hops.iter().fold(Hops::NONE, |way, hop| way.with(*hop).unwrap());
     LeafTime {
         leaf,
         hops: way,

@@ -12,7 +12,7 @@ use crate::report::fixture;
 const SECOND: u64 = 1_000_000_000;
 
 fn time(leaf: Leaf, way: &[Phase]) -> LeafTime {
-    let hops = way.iter().fold(Hops::default(), |hops, hop| hops.with(*hop).unwrap());
+    let hops = way.iter().fold(Hops::NONE, |hops, hop| hops.with(*hop).unwrap());
     LeafTime {
         leaf,
         hops,

@@ -53,8 +53,8 @@ pub(super) fn blockers<'a>(
     (from_ns, until_ns): (u64, u64),
     is_busy: impl Fn(Tid, &SegmentPart<'a>) -> bool,
 ) -> Blockers<'a> {
-    let mut found = Blockers::default();
-    let mut changes: Vec<Change> = Vec::new();
+    let mut found = Blockers { busy: Vec::with_capacity(2 * tids.len()), ..Blockers::default() };
+    let mut changes: Vec<Change> = Vec::with_capacity(8 * tids.len());
     for tid in tids {
         let Some(history) = histories.get(*tid) else {
             // It is there, and what it does is not known.

@@ -235,13 +235,8 @@ fn within(
         let stolen_ns = steal.of((stint.from_ns, stint.until_ns), uncounted_ns);
         // The rest of what is not counted interrupts had, most likely: it has no name.
         let weights = [stolen_ns, uncounted_ns - stolen_ns, length_ns - uncounted_ns];
-        let ran_ns = match split(inside_ns, &weights).as_slice() {
-            &[stolen_ns, _, ran_ns] => {
-                found.push((Occupant::Hypervisor, stolen_ns));
-                ran_ns
-            }
-            _ => 0,
-        };
+        let [stolen_ns, _, ran_ns] = split(inside_ns, weights);
+        found.push((Occupant::Hypervisor, stolen_ns));
         match stint.who {
             Who::Nobody | Who::Nameless => {}
             Who::Program(number) => found.push((Occupant::Program { number }, ran_ns)),
@@ -264,7 +259,7 @@ fn of_ours(
     let known_ns: u64 = parts.iter().map(|(_, ns)| ns).sum();
     let unknown_ns = until_ns.saturating_sub(from_ns).saturating_sub(known_ns);
     let weights: Vec<u64> = parts.iter().map(|(_, ns)| *ns).chain([unknown_ns]).collect();
-    for ((request, _), ns) in parts.into_iter().zip(split(ran_ns, &weights)) {
+    for ((request, _), ns) in parts.into_iter().zip(split(ran_ns, weights)) {
         found.push((Occupant::Ours { request }, ns));
     }
 }

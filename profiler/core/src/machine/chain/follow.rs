@@ -113,7 +113,7 @@ impl<'a> Follower<'a> {
                 is_all && !sleep.since_before && !matches!(sleep.end, SleepEnd::Open | SleepEnd::Limit);
             self.own_sleep = Some(((part.from_ns, part.until_ns), is_whole));
         }
-        self.part(of, part, part.length_ns(), Hops::default());
+        self.part(of, part, part.length_ns(), Hops::NONE);
         self.own_sleep = None;
     }
 
@@ -153,7 +153,7 @@ impl<'a> Follower<'a> {
 
     fn as_request(&mut self, hop: Phase, interval: Interval, tids: &[Tid], or_else: &[Tid]) {
         self.own = 0;
-        let Some(hops) = Hops::default().with(hop) else { return };
+        let Some(hops) = Hops::NONE.with(hop) else { return };
         let ns = interval.1.saturating_sub(interval.0);
         self.steps.push(ChainStep {
             tgid: 0,
@@ -175,7 +175,8 @@ impl<'a> Follower<'a> {
         }
         // Who waits for this very wait cannot end it: if nobody else can, that is a cycle.
         let in_chain = |tid: &Tid| self.steps.iter().any(|step| step.tid == *tid);
-        let others: Vec<Tid> = tids.iter().copied().filter(|tid| !in_chain(tid)).collect();
+        let mut others = Vec::with_capacity(tids.len());
+        others.extend(tids.iter().copied().filter(|tid| !in_chain(tid)));
         if others.is_empty() {
             let first = self.steps.iter().position(|step| tids.contains(&step.tid)).unwrap_or(0);
             return self.circle(first, ns, hops);
@@ -190,8 +191,9 @@ impl<'a> Follower<'a> {
         self.is_incomplete |= found.is_incomplete;
         let busy = found.busy.iter().map(|busy| busy.weight);
         let free = found.free.iter().map(|stretch| Blockers::weight(*stretch));
-        let weights: Vec<u64> = busy.chain(free).chain([found.nobody, found.unseen]).collect();
-        let parts = split(ns, &weights);
+        let mut parts = Vec::with_capacity(found.busy.len() + found.free.len() + 2);
+        parts.extend(busy.chain(free).chain([found.nobody, found.unseen]));
+        let parts = split(ns, parts);
         let (of_busy, rest) = parts.split_at(found.busy.len());
         let (of_free, rest) = rest.split_at(found.free.len());
         for (busy, ns) in found.busy.iter().zip(of_busy) {
@@ -221,11 +223,10 @@ impl<'a> Follower<'a> {
         let tgid = tids.iter().find_map(|tid| histories.get(*tid)).map_or(0, |history| history.tgid);
         if let Some(stop) = self.stop_within(tgid, interval) {
             let lengths = [stop.0 - interval.0, stop.1 - stop.0, interval.1 - stop.1];
-            if let [before_ns, stop_ns, after_ns] = *split(ns, &lengths) {
-                self.not_followed(NotFollowed::Idle, before_ns, hops);
-                self.leaf(Leaf::of(LeafKind::StoodStill), stop_ns, hops);
-                self.not_followed(NotFollowed::Idle, after_ns, hops);
-            }
+            let [before_ns, stop_ns, after_ns] = split(ns, lengths);
+            self.not_followed(NotFollowed::Idle, before_ns, hops);
+            self.leaf(Leaf::of(LeafKind::StoodStill), stop_ns, hops);
+            self.not_followed(NotFollowed::Idle, after_ns, hops);
             return;
         }
         let mut wakers = Vec::new();
@@ -249,7 +250,7 @@ impl<'a> Follower<'a> {
             };
         }
         let weights: Vec<u64> = wakers.iter().map(|(_, _, length_ns)| *length_ns).collect();
-        for ((by, interval, _), ns) in wakers.into_iter().zip(split(ns, &weights)) {
+        for ((by, interval, _), ns) in wakers.into_iter().zip(split(ns, weights)) {
             self.hop(Phase::LockWait, by, interval, ns, hops);
         }
     }
@@ -279,7 +280,7 @@ impl<'a> Follower<'a> {
         self.is_incomplete |= history.ended_ns.is_none() && history.end_ns() < until_ns;
         let lengths = parts.iter().map(SegmentPart::length_ns);
         let weights: Vec<u64> = lengths.chain([before.1.saturating_sub(before.0), after_ns]).collect();
-        let amounts = split(ns, &weights);
+        let amounts = split(ns, weights);
         for (part, ns) in parts.iter().zip(&amounts) {
             self.part((history.tgid, tid), *part, *ns, hops);
         }
@@ -349,14 +350,13 @@ impl<'a> Follower<'a> {
 
     fn short(&mut self, segment: &Segment, short: &Short, ns: u64, hops: Hops) {
         let parts = [short.ran_ns, short.queued_ns, short.gil_ns, short.slept_ns, short.idle_ns];
-        let amounts = split(ns, &parts.map(u64::from));
-        let &[ran_ns, queued_ns, gil_ns, slept_ns, idle_ns] = amounts.as_slice() else { return };
+        let [ran_ns, queued_ns, gil_ns, slept_ns, idle_ns] = split(ns, parts.map(u64::from));
         let kind = if short.spins() { LeafKind::Spinning } else { LeafKind::Computing };
         let ran = self.of(segment, kind);
         let history = self.steps.last().and_then(|step| self.known.histories.get(step.tid));
         let is_for_none = short.spins() && history.is_some_and(|history| history.request_of(segment) == 0);
         self.leaf(Leaf { endpoint: if is_for_none { 0 } else { ran.endpoint }, ..ran }, ran_ns, hops);
-        self.leaf(self.of(segment, LeafKind::CpuTaken), queued_ns, hops);
+        self.leaf(Leaf { kind: LeafKind::CpuTaken, ..ran }, queued_ns, hops);
         match hops.with(Phase::GilWait) {
             Some(by_gil) => self.not_followed(NotFollowed::Short, gil_ns, by_gil),
             None => self.not_followed(NotFollowed::TooDeep, gil_ns, hops),
@@ -416,10 +416,13 @@ impl<'a> Follower<'a> {
     }
 
     fn leaf(&mut self, leaf: Leaf, ns: u64, hops: Hops) {
-        self.noted(leaf, ns, hops, LeafNote::default());
+        self.noted(leaf, ns, hops, &LeafNote::default());
     }
 
-    fn noted(&mut self, leaf: Leaf, ns: u64, hops: Hops, note: LeafNote) {
+    fn noted(&mut self, leaf: Leaf, ns: u64, hops: Hops, note: &LeafNote) {
+        if ns == 0 {
+            return;
+        }
         if let Some(((start_ns, end_ns), is_whole)) = self.own_sleep.filter(|_| hops.is_empty()) {
             let Leaf { kind, object, .. } = leaf;
             self.outside.push(OutsideWait { kind, object, start_ns, end_ns, is_whole });

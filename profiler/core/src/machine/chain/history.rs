@@ -4,14 +4,14 @@
 //! bounded: the oldest are forgotten first, and a later look finds them missing.
 
 mod entry;
-
-use std::collections::VecDeque;
+mod segments;
 
 use rustc_hash::FxHashMap;
 
 use crate::bounded::BoundedMap;
 use crate::event::Tid;
 pub(in crate::machine) use crate::machine::chain::history::entry::HistoryEntry;
+use crate::machine::chain::history::segments::Segments;
 use crate::machine::chain::ladder;
 use crate::machine::chain::segment::{Did, Segment, SegmentSleep};
 use crate::machine::time::short::LONG_NS;
@@ -68,7 +68,7 @@ pub(in crate::machine) struct History {
     pub in_kernel_until_ns: u64,
     /// Its last sleeps that were SQLite's busy handler's, most likely.
     ladder: u8,
-    segments: VecDeque<Segment>,
+    segments: Segments,
 }
 
 impl History {
@@ -203,7 +203,7 @@ impl History {
 
     /// Parts of segments that lie in an interval, in order.
     pub(super) fn within(&self, from_ns: u64, until_ns: u64) -> impl Iterator<Item = SegmentPart<'_>> {
-        let first = self.segments.partition_point(move |segment| segment.end_ns <= from_ns);
+        let first = self.segments.first_after(from_ns);
         let later = self.segments.range(first.min(self.segments.len())..);
         later.take_while(move |segment| segment.start_ns < until_ns).map(move |segment| SegmentPart {
             segment,

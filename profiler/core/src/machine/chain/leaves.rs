@@ -50,8 +50,8 @@ pub(in crate::machine) struct LeafShare {
     pub ns: u64,
     /// The longest single chain of it.
     pub longest_ns: u64,
-    /// Its steps.
-    pub longest: Vec<ChainStep>,
+    /// Its steps, by where they stand among those of the request.
+    longest: (u32, u32),
     /// The wait was on a connection that several processes read.
     pub is_shared: bool,
     /// Threads of which one stands behind its last step.
@@ -64,6 +64,13 @@ pub(in crate::machine) struct LeafShare {
     /// Where in Python the first on the way who waits for a lock does, in the longest such wait that was
     /// looked at: as `seen`.
     pub waited_at: Option<(u64, u32)>,
+}
+
+impl LeafShare {
+    /// Time that was not followed step by step.
+    pub(super) fn of(ns: u64) -> Self {
+        Self { ns, longest_ns: ns, ..Self::default() }
+    }
 }
 
 /// What is known of a leaf beside its key.
@@ -80,33 +87,70 @@ pub(in crate::machine) struct LeafNote {
 /// The phase of the request's own time, the leaf, and the way there.
 pub(in crate::machine) type LeafKey = (Phase, Leaf, Hops);
 
+/// The longest chains of a request's leaves, step by step.
+#[derive(Clone, Debug, Default)]
+pub(in crate::machine) struct ChainSteps(Vec<ChainStep>);
+
+impl ChainSteps {
+    /// Keeps the steps of a chain in the place of others, if these are as many; `from`, `until`: those.
+    fn keep(&mut self, (from, until): (u32, u32), steps: &[ChainStep]) -> (u32, u32) {
+        let place = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
+        let count = place(steps.len());
+        if let Some(before) = self.0.get_mut(from as usize..until as usize)
+            && let Some(room) = before.get_mut(..steps.len())
+        {
+            room.copy_from_slice(steps);
+            return (from, from.saturating_add(count));
+        }
+        let from = place(self.0.len());
+        self.0.extend_from_slice(steps);
+        (from, place(self.0.len()))
+    }
+
+    /// Those of a leaf's longest chain; none: it was not followed step by step.
+    pub(super) fn of(&self, share: &LeafShare) -> &[ChainStep] {
+        let (from, until) = share.longest;
+        self.0.get(from as usize..until as usize).unwrap_or_default()
+    }
+}
+
 /// All leaves of one request.
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct Leaves {
-    /// In order: few keys are compared faster than one is hashed.
-    shares: BTreeMap<LeafKey, LeafShare>,
+    /// In the order of the keys: few are found faster so than by a hash.
+    shares: Vec<(LeafKey, LeafShare)>,
+    steps: ChainSteps,
 }
 
 impl Leaves {
     /// Adds time at a leaf, to which these steps led.
-    pub(in crate::machine) fn add(&mut self, key: LeafKey, ns: u64, steps: &[ChainStep], note: LeafNote) {
-        if ns == 0 {
-            return;
-        }
-        let share = self.shares.entry(key).or_default();
+    pub(in crate::machine) fn add(&mut self, key: LeafKey, ns: u64, steps: &[ChainStep], note: &LeafNote) {
+        let place = match self.shares.binary_search_by(|(known, _)| known.cmp(&key)) {
+            Ok(place) => place,
+            Err(place) => {
+                self.shares.insert(place, (key, LeafShare::default()));
+                place
+            }
+        };
+        let Some((_, share)) = self.shares.get_mut(place) else { return };
         share.ns = share.ns.saturating_add(ns);
         share.is_shared |= note.is_shared;
-        share.seen = share.seen.max(note.seen.map(|seen| (ns, seen)));
-        let place = steps.last().and_then(|step| step.place);
-        share.place = share.place.max(place.map(|place| (ns, place)));
-        let hops = steps.split_last().map_or([].as_slice(), |(_, hops)| hops);
+        if let Some(seen) = note.seen {
+            share.seen = share.seen.max(Some((ns, seen)));
+        }
+        let (last, hops) =
+            steps.split_last().map_or((None, [].as_slice()), |(last, hops)| (Some(last), hops));
+        if let Some(place) = last.and_then(|step| step.place) {
+            share.place = share.place.max(Some((ns, place)));
+        }
         let lock = hops.iter().find(|step| step.phase == Phase::LockWait);
-        share.waited_at = share.waited_at.max(lock.and_then(|step| step.place).map(|place| (ns, place)));
+        if let Some(place) = lock.and_then(|step| step.place) {
+            share.waited_at = share.waited_at.max(Some((ns, place)));
+        }
         if ns > share.longest_ns {
             share.longest_ns = ns;
-            share.longest.clear();
-            share.longest.extend_from_slice(steps);
-            share.candidates = note.candidates;
+            share.longest = self.steps.keep(share.longest, steps);
+            share.candidates.clone_from(&note.candidates);
         }
     }
 
@@ -133,8 +177,8 @@ impl Leaves {
         most.map(|(_, kind, object)| (kind, object))
     }
 
-    /// All of them, in an order that depends on nothing but themselves.
-    pub(in crate::machine) fn into_sorted(self) -> Vec<(LeafKey, LeafShare)> {
-        self.shares.into_iter().collect()
+    /// All of them, in an order that depends on nothing but themselves, and the steps of their chains.
+    pub(in crate::machine) fn into_sorted(self) -> (Vec<(LeafKey, LeafShare)>, ChainSteps) {
+        (self.shares, self.steps)
     }
 }

@@ -28,8 +28,10 @@ pub(super) fn who_serves(known: Known<'_>, request: &Settling, phase: Phase) -> 
         return (who_accepts(known, request, of_process), Vec::new());
     }
     let among = |is_one: IsOne| -> Vec<Tid> {
+        let mut found = Vec::with_capacity(of_process.len());
         let tids = of_process.iter().copied();
-        tids.filter(|tid| known.histories.get(*tid).is_some_and(is_one)).collect()
+        found.extend(tids.filter(|tid| known.histories.get(*tid).is_some_and(is_one)));
+        found
     };
     let dispatchers = among(|history| history.accepts);
     match phase {

@@ -7,7 +7,7 @@
 use crate::machine::chain::follow::{Follower, by_phase, ran};
 use crate::machine::chain::independence::OutsideWait;
 use crate::machine::chain::known::Known;
-use crate::machine::chain::leaves::{LeafKey, LeafShare};
+use crate::machine::chain::leaves::{ChainSteps, LeafKey, LeafShare};
 use crate::machine::chain::service::{handed_to, unserved, who_serves};
 use crate::machine::chain::settling::{SHORTEST_NS, Settling, TO_BE_SERVED, is_work};
 use crate::machine::chain::split::split;
@@ -20,6 +20,8 @@ use crate::phase::{Phase, Phases};
 #[derive(Debug, Default)]
 pub(in crate::machine) struct Settled {
     pub shares: Vec<(LeafKey, LeafShare)>,
+    /// The steps of their longest chains.
+    pub steps: ChainSteps,
     /// Its own waits for something outside.
     pub outside: Vec<OutsideWait>,
     /// Some thread is silent that may tell more later.
@@ -45,15 +47,20 @@ pub(super) fn settle(known: Known<'_>, request: &Settling) -> Settled {
     }
     let is_incomplete = follower.is_incomplete;
     let outside = std::mem::take(&mut follower.outside);
-    let mut followed = follower.leaves.into_sorted();
-    let mut shares = Vec::new();
-    for (phase, ns) in explain(request, &followed).iter() {
-        let count = followed.iter().take_while(|((of, _, _), _)| *of <= phase).count();
-        let mut of_phase: Vec<_> = followed.drain(..count).collect();
-        of_phase.retain(|((of, _, _), _)| *of == phase);
-        fit(request, (phase, ns), of_phase, &mut shares);
+    let (followed, steps) = follower.leaves.into_sorted();
+    let phases = explain(request, &followed);
+    let mut shares = Vec::with_capacity(followed.len() + 4);
+    let mut followed = followed.into_iter().peekable();
+    for (phase, ns) in phases.iter() {
+        let first = shares.len();
+        while let Some(share) = followed.next_if(|((of, _, _), _)| *of <= phase) {
+            if share.0.0 == phase {
+                shares.push(share);
+            }
+        }
+        fit(request, (phase, ns), first, &mut shares);
     }
-    Settled { shares, outside, is_incomplete }
+    Settled { shares, steps, outside, is_incomplete }
 }
 
 /// Leaves of time in a phase of which nothing more is known. `like`: the endpoint that it is of; its back
@@ -97,26 +104,21 @@ fn waits_to_be_served(follower: &mut Follower<'_>, known: Known<'_>, request: &S
     }
 }
 
-/// Fits what was followed of a phase to how long the phase is.
-fn fit(
-    request: &Settling,
-    (phase, ns): (Phase, u64),
-    mut followed: Vec<(LeafKey, LeafShare)>,
-    shares: &mut Vec<(LeafKey, LeafShare)>,
-) {
+/// Fits what was followed of a phase to how long the phase is. `first`: where its shares begin.
+fn fit(request: &Settling, (phase, ns): (Phase, u64), first: usize, shares: &mut Vec<(LeafKey, LeafShare)>) {
+    let followed = shares.get_mut(first..).unwrap_or_default();
     let sum_ns = followed.iter().fold(0_u64, |sum, (_, share)| sum.saturating_add(share.ns));
     // Who waits to be served waits all of that time; of other phases what is short was left out.
     let is_whole = TO_BE_SERVED.contains(&phase) && sum_ns > 0 || sum_ns > ns;
     if is_whole {
         let weights: Vec<u64> = followed.iter().map(|(_, share)| share.ns).collect();
-        for ((_, share), ns) in followed.iter_mut().zip(split(ns, &weights)) {
+        for ((_, share), ns) in followed.iter_mut().zip(split(ns, weights)) {
             share.ns = ns;
             share.longest_ns = share.longest_ns.min(ns);
         }
+        shares.retain(|(_, share)| share.ns > 0);
     }
     let rest_ns = if is_whole { 0 } else { ns - sum_ns };
-    followed.retain(|(_, share)| share.ns > 0);
-    shares.append(&mut followed);
     if rest_ns > 0 {
         rest(request, phase, rest_ns, shares);
     }
@@ -139,23 +141,23 @@ fn rest(request: &Settling, phase: Phase, ns: u64, shares: &mut Vec<(LeafKey, Le
     let weights = not_followed_by_port(request, shares);
     let mut push = |leaf: Leaf, hops: Hops, ns: u64| {
         if ns > 0 {
-            shares.push(((phase, leaf, hops), LeafShare { ns, longest_ns: ns, ..LeafShare::default() }));
+            shares.push(((phase, leaf, hops), LeafShare::of(ns)));
         }
     };
     let own = |kind| Leaf { endpoint: request.endpoint, ..Leaf::of(kind) };
-    let none = Hops::default();
+    let none = Hops::NONE;
     let is_short = ns < LONG_NS || request.end_ns == 0;
     let unseen = if is_short { NotFollowed::Short } else { NotFollowed::NotSeen };
     match phase {
         Phase::BackendWait if weights.iter().any(|ns| *ns > 0) => {
-            for ((port, _), ns) in request.back_ends.iter().zip(split(ns, &weights)) {
+            for ((port, _), ns) in request.back_ends.iter().zip(split(ns, weights)) {
                 push(Leaf { object: Object::Peer { port: *port }, ..own(LeafKind::BackEnd) }, none, ns);
             }
         }
         Phase::GilWait => {
             let hops = none.with(phase).unwrap_or_default();
             let weights: Vec<u64> = request.holders.iter().map(|(_, ns)| *ns).collect();
-            let parts = split(ns, &weights);
+            let parts = split(ns, weights);
             let known_ns: u64 = parts.iter().sum();
             for ((endpoint, _), ns) in request.holders.iter().zip(parts) {
                 match endpoint {

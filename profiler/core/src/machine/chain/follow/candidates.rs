@@ -27,7 +27,7 @@ impl<'a> Follower<'a> {
     ) {
         if self.are_alike(candidates, part.segment, hops) {
             let interval = (part.from_ns, part.until_ns);
-            let amounts = split(ns, &vec![1; candidates.len()]);
+            let amounts = split(ns, vec![1; candidates.len()]);
             for (tid, ns) in candidates.iter().zip(amounts) {
                 self.guess(*tid, interval, ns, hops);
             }
@@ -40,7 +40,7 @@ impl<'a> Follower<'a> {
             Some(ChainStep::of((history.tgid, *tid), last.segment))
         };
         let note = LeafNote { candidates: named.filter_map(step).collect(), ..LeafNote::default() };
-        self.noted(unknown, ns, hops, note);
+        self.noted(unknown, ns, hops, &note);
     }
 
     /// Whether all of them lead to the same leaf, nearly all the time of a wait.

@@ -31,7 +31,7 @@ impl<'a> Follower<'a> {
             return self.unreleased(of, part, sleep, ns, hops);
         };
         let lengths = [from_ns - part.from_ns, until_ns - from_ns, part.until_ns - until_ns];
-        let &[before_ns, seen_ns, after_ns] = split(ns, &lengths).as_slice() else { return };
+        let [before_ns, seen_ns, after_ns] = split(ns, lengths);
         self.known_hop(Phase::LockWait, by, (from_ns, until_ns), seen_ns, hops);
         self.unreleased(of, part, sleep, before_ns.saturating_add(after_ns), hops);
     }

@@ -68,7 +68,7 @@ impl<'a> Follower<'a> {
         }
         let leaf = self.of(at.part.segment, kind);
         let (leaf, note) = self.named(leaf, at.of.0, (at.part, at.sleep), Some(at.look));
-        self.noted(leaf, ns, hops, note);
+        self.noted(leaf, ns, hops, &note);
         true
     }
 

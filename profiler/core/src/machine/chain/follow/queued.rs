@@ -18,7 +18,7 @@ impl Follower<'_> {
         let known_ns = occupants.iter().fold(0_u64, |sum, (_, ns)| sum.saturating_add(*ns));
         let unknown_ns = segment.length_ns().saturating_sub(known_ns);
         let weights: Vec<u64> = occupants.iter().map(|(_, ns)| *ns).chain([unknown_ns]).collect();
-        let amounts = split(ns, &weights);
+        let amounts = split(ns, weights);
         let leaf = self.of(segment, LeafKind::CpuTaken);
         for ((occupant, _), ns) in occupants.iter().zip(&amounts) {
             let taken_by = match *occupant {

@@ -45,7 +45,7 @@ impl<'a> Follower<'a> {
         if let Some(held) = sleep.held {
             let leaf = Leaf { held: Some(held), ..Leaf::of(LeafKind::StoodStill) };
             let seen = look.and_then(|look| look.object);
-            return self.noted(leaf, ns, hops, LeafNote { seen, ..LeafNote::default() });
+            return self.noted(leaf, ns, hops, &LeafNote { seen, ..LeafNote::default() });
         }
         if let Some(look) = look
             && !sleep.is_idle
@@ -99,7 +99,7 @@ impl<'a> Follower<'a> {
                     let hops = hops.with(Phase::FileWait).unwrap_or(hops);
                     return self.not_followed(NotFollowed::Holder, ns, hops);
                 }
-                self.noted(leaf, ns, hops, note);
+                self.noted(leaf, ns, hops, &note);
             }
         }
     }
@@ -184,7 +184,7 @@ impl<'a> Follower<'a> {
             self.stages(request).map(|(interval, stage)| (inside(interval), stage)).collect();
         // What lies before it came, and after its answer, is the way there and back.
         let weights: Vec<u64> = stages.iter().map(|((from_ns, until_ns), _)| until_ns - from_ns).collect();
-        for ((interval, stage), ns) in stages.into_iter().zip(split(ns, &weights)) {
+        for ((interval, stage), ns) in stages.into_iter().zip(split(ns, weights)) {
             match stage {
                 Stage::On(tid) => self.thread(tid, interval, ns, hops),
                 _ => match self.served_by(request, stage, interval) {
@@ -258,7 +258,7 @@ impl<'a> Follower<'a> {
         };
         let holders = self.known.releases.holders((tgid, address), interval, by);
         let weights: Vec<u64> = holders.iter().map(|((from_ns, until_ns), _)| until_ns - from_ns).collect();
-        for ((interval, by), ns) in holders.into_iter().zip(split(ns, &weights)) {
+        for ((interval, by), ns) in holders.into_iter().zip(split(ns, weights)) {
             self.hop(sleep.phase, by, interval, ns, hops);
         }
     }
@@ -272,7 +272,7 @@ impl<'a> Follower<'a> {
         hops: Hops,
     ) {
         let since_ns = then.map_or(until_ns, |(since_ns, _)| since_ns.clamp(from_ns, until_ns));
-        let amounts = split(ns, &[since_ns - from_ns, until_ns - since_ns]);
+        let amounts = split(ns, [since_ns - from_ns, until_ns - since_ns]);
         let stretches =
             [(first.tid, (from_ns, since_ns)), (then.map_or(0, |(_, by)| by.tid), (since_ns, until_ns))];
         for ((by, interval), ns) in stretches.into_iter().zip(amounts) {
@@ -304,7 +304,7 @@ impl<'a> Follower<'a> {
         let alone: Vec<u64> = found.busy.iter().map(|busy| busy.alone).collect();
         let rest = alone.iter().fold(Blockers::weight(interval), |rest, alone| rest.saturating_sub(*alone));
         let weights: Vec<u64> = alone.into_iter().chain([rest]).collect();
-        let amounts = split(ns, &weights);
+        let amounts = split(ns, weights);
         for (busy, ns) in found.busy.iter().zip(&amounts) {
             self.part((waiter.tgid, busy.tid), busy.part, *ns, hops);
         }

@@ -44,12 +44,11 @@ impl<'a> Follower<'a> {
         hops: Hops,
     ) {
         let interval = (part.from_ns, part.until_ns);
-        let Some(stop) = self.stop_within(tgid, interval) else { return self.noted(leaf, ns, hops, note) };
+        let Some(stop) = self.stop_within(tgid, interval) else { return self.noted(leaf, ns, hops, &note) };
         let lengths = [part.length_ns() - (stop.1 - stop.0), stop.1 - stop.0];
-        if let [slept_ns, stop_ns] = *split(ns, &lengths) {
-            self.noted(leaf, slept_ns, hops, note);
-            self.leaf(Leaf::of(LeafKind::StoodStill), stop_ns, hops);
-        }
+        let [slept_ns, stop_ns] = split(ns, lengths);
+        self.noted(leaf, slept_ns, hops, &note);
+        self.leaf(Leaf::of(LeafKind::StoodStill), stop_ns, hops);
     }
 
     /// A stretch of an interval in which a process was stopped, by what one of its threads shows.

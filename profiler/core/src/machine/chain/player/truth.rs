@@ -85,13 +85,13 @@ impl PlayedServer {
     }
 
     fn request_at(&self, request: usize, on: Blocked, (at_ns, weight): (u64, f64), sums: &mut Sums) {
-        let hops = |phase| Hops::default().with(phase).unwrap();
+        let hops = |phase| Hops::NONE.with(phase).unwrap();
         let chain = |hops, own| Chain { at_ns, weight, hops, path: Vec::new(), own, guesses: 0 };
         match on {
-            Blocked::Thread(actor) => self.thread_at(actor, chain(Hops::default(), Some(request)), sums),
+            Blocked::Thread(actor) => self.thread_at(actor, chain(Hops::NONE, Some(request)), sums),
             Blocked::Away(outside) => {
                 let (kind, object) = outside.leaf();
-                let chain = chain(Hops::default(), None);
+                let chain = chain(Hops::NONE, None);
                 self.leaf((kind, object, Some(request), None), &chain, sums);
             }
             Blocked::Loop(process) => {
