@@ -1,10 +1,10 @@
 //! Instructions of the hot path, counted by callgrind: the same on every run, so a change of code can be
 //! distinguished from noise.
 //!
-//! In: two made-up recordings of a full trace, one ten times as long, and two of light mode;
-//! `instructions.json`, the committed baseline. Out: instructions per slice, and per message of light mode
-//! (what both runs have in common, starting up, cancels out), what they are spent on, and whether they are
-//! those of the baseline.
+//! In: made-up recordings of a full trace, with and without long waits, and of light mode, each in two
+//! lengths; `instructions.json`, the committed baseline. Out: instructions per slice, and per message of light
+//! mode (what both runs have in common, starting up, cancels out), what they are spent on, and whether they
+//! are those of the baseline.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,13 +27,22 @@ const TOLERANCE: f64 = 0.02;
 type Baseline = BTreeMap<String, f64>;
 
 /// Makes a recording of so many requests; returns how many slices or messages it has.
-type Make = fn(&Path, u64) -> anyhow::Result<u64>;
+pub(crate) type Make = fn(&Path, u64) -> anyhow::Result<u64>;
 
 /// What is counted: instructions from the file to the report of one slice or one message of light mode, with
 /// its share of what its request costs besides. A request of a full trace is eight slices, two heads and a
 /// connection; one of light mode two messages, their heads, three sleeps and the end of a connection.
-const COUNTED: [(&str, Make); 2] =
-    [("instructions_per_slice", replay::make), ("instructions_per_light_message", light_replay::make)];
+/// The second column is the option that makes such a recording.
+const COUNTED: [(&str, &str, Make); 3] = [
+    ("instructions_per_slice", "--make-recording", replay::make),
+    ("instructions_per_slice_in_line", "--make-recording-in-line", replay::make_in_line),
+    ("instructions_per_light_message", "--make-light-recording", light_replay::make),
+];
+
+/// What makes the recording of this option.
+pub(crate) fn maker(option: &str) -> Option<Make> {
+    COUNTED.iter().find(|(_, known, _)| *known == option).map(|(.., make)| *make)
+}
 
 fn baseline_path() -> PathBuf {
     wsgi_trace_test_support::root().join("lab/bench/instructions.json")
@@ -136,7 +145,7 @@ fn count(recording: &Path, counts: &Path) -> anyhow::Result<f64> {
 /// Compares with the baseline, or writes it.
 pub(crate) fn check(accept: bool) -> anyhow::Result<()> {
     let mut measured = Baseline::new();
-    for (name, make) in COUNTED {
+    for (name, _, make) in COUNTED {
         measured.insert(name.to_owned(), replay_of(make)?.per_record.round());
     }
     let path = baseline_path();
@@ -148,13 +157,14 @@ pub(crate) fn check(accept: bool) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(&path).with_context(|| format!("{} is not there", path.display()))?;
     let baseline: Baseline = serde_json::from_str(&text)?;
     let mut outcome = Ok(());
-    for (name, count) in &measured {
-        outcome = outcome.and(compare(name, *count, baseline.get(name).copied()));
+    for (name, option, _) in COUNTED {
+        let count = measured.get(name).copied().unwrap_or(0.0);
+        outcome = outcome.and(compare((name, option), count, baseline.get(name).copied()));
     }
     outcome
 }
 
-fn compare(name: &str, measured: f64, baseline: Option<f64>) -> anyhow::Result<()> {
+fn compare((name, option): (&str, &str), measured: f64, baseline: Option<f64>) -> anyhow::Result<()> {
     let Some(baseline) = baseline else {
         bail!("{name}: {measured:.0}, and no baseline. Accept it: cargo xtask bench --accept-instructions");
     };
@@ -162,10 +172,10 @@ fn compare(name: &str, measured: f64, baseline: Option<f64>) -> anyhow::Result<(
     println!("[bench] {name}: {measured:.0}, baseline {baseline:.0} (x {ratio:.4})");
     if ratio > 1.0 + TOLERANCE {
         bail!(
-            "{name}: {:.1} % more. Look for the cause:\n  target/release/bench --make-recording \
+            "{name}: {:.1} % more. Look for the cause:\n  target/release/bench {option} \
              /tmp/long.wtrace 10000\n  valgrind --tool=callgrind target/release/wsgi-trace report /tmp/long.wtrace \
-             --format json >/dev/null\n  callgrind_annotate callgrind.out.*\n(--make-light-recording for light mode.) If \
-             what was gained is worth it, say so in the commit and accept it:\n  cargo xtask bench --accept-instructions",
+             --format json >/dev/null\n  callgrind_annotate callgrind.out.*\nIf what was gained is worth it, \
+             say so in the commit and accept it:\n  cargo xtask bench --accept-instructions",
             (ratio - 1.0) * 100.0
         );
     }

@@ -28,7 +28,7 @@ use anyhow::{Context as _, bail};
 
 use part::{Bench, PARTS};
 
-const USAGE: &str = "usage: bench [PART…] [--quick] [--only TITLE] | --publish | --check-instructions | --accept-instructions | --make-recording FILE REQUESTS | --make-light-recording FILE REQUESTS";
+const USAGE: &str = "usage: bench [PART…] [--quick] [--only TITLE] | --publish | --check-instructions | --accept-instructions | --make-recording[-in-line] FILE REQUESTS | --make-light-recording FILE REQUESTS";
 
 fn main() -> ExitCode {
     match run(std::env::args().skip(1).collect()) {
@@ -48,21 +48,19 @@ fn run(arguments: Vec<String>) -> anyhow::Result<()> {
     let mut names = Vec::new();
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
+        // For profiles: the recordings that instructions are counted with.
+        if let Some(make) = instructions::maker(&argument) {
+            let path = arguments.next().context("which file?")?;
+            let requests = arguments.next().context("how many requests?")?.parse()?;
+            println!("{} slices or messages", make(path.as_ref(), requests)?);
+            return Ok(());
+        }
         match argument.as_str() {
             "--quick" => bench.quick = true,
             "--only" => bench.only = arguments.next(),
             "--publish" => return page::publish(),
             "--check-instructions" => return instructions::check(false),
             "--accept-instructions" => return instructions::check(true),
-            // For profiles: the recording that replays are measured with.
-            "--make-recording" | "--make-light-recording" => {
-                let path = arguments.next().context("which file?")?;
-                let requests = arguments.next().context("how many requests?")?.parse()?;
-                let is_light = argument == "--make-light-recording";
-                let make = if is_light { light_replay::make } else { replay::make };
-                println!("{} slices or messages", make(path.as_ref(), requests)?);
-                return Ok(());
-            }
             name if PARTS.iter().any(|part| part.name == name) => names.push(argument),
             other => {
                 let parts: Vec<&str> = PARTS.iter().map(|part| part.name).collect();

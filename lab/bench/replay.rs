@@ -24,6 +24,10 @@ use crate::server::on_cpus;
 
 const TGID: u32 = 1000;
 const THREADS: u32 = 8;
+/// In the recording of requests that wait, each is served when so many more have come.
+const IN_LINE: u64 = 16;
+/// And so much later the next one comes.
+const STEP_NS: u64 = 250_000;
 const EPOLL: i32 = 5;
 const LISTENER: i32 = 4;
 const CONNECTION: i32 = 20;
@@ -93,57 +97,98 @@ impl Maker {
     }
 
     /// A capture that belongs to the thread's next call.
-    fn head(&mut self, thread: u32, direction: u32, bytes: &[u8]) -> anyhow::Result<()> {
+    fn head(&mut self, thread: u32, fd: i32, direction: u32, bytes: &[u8]) -> anyhow::Result<()> {
         let length = size_of::<HeadRecord>() + bytes.len();
         let mut header = self.header(KIND_HEAD, length, thread)?;
         header.time_ns += 5_000;
         let sequence = self.sequence.get(thread as usize).copied().unwrap_or(0) + 1;
         let captured_bytes = u32::try_from(bytes.len())?;
-        let record = HeadRecord {
-            header,
-            fd: CONNECTION,
-            direction,
-            sequence,
-            captured_bytes,
-            ..HeadRecord::default()
-        };
+        let record = HeadRecord { header, fd, direction, sequence, captured_bytes, ..HeadRecord::default() };
         let mut raw = record.as_bytes().to_vec();
         raw.extend_from_slice(bytes);
         Ok(self.recorder.record_kernel(&raw)?)
     }
 
+    /// A request that is served as it comes.
     fn request(&mut self, number: u64) -> anyhow::Result<()> {
-        let thread = 1 + u32::try_from(number % u64::from(THREADS))?;
-        let fd = u64::try_from(CONNECTION)?;
+        self.comes(number, CONNECTION)?;
+        let thread = thread_of(number)?;
+        self.begins(thread, number, CONNECTION)?;
+        self.ends(thread, CONNECTION)
+    }
+
+    /// A request comes. Another, which has waited for a thread since some came before this one, begins, and a
+    /// third, which has waited for the interpreter lock, ends.
+    fn request_in_line(&mut self, number: u64) -> anyhow::Result<()> {
+        let connection = |number: u64| anyhow::Ok(CONNECTION + i32::try_from(number % (4 * IN_LINE))?);
+        self.now_ns += STEP_NS;
+        self.comes(number, connection(number)?)?;
+        if let Some(served) = number.checked_sub(IN_LINE + u64::from(THREADS)) {
+            self.ends(thread_of(served)?, connection(served)?)?;
+        }
+        if let Some(served) = number.checked_sub(IN_LINE) {
+            self.begins(thread_of(served)?, served, connection(served)?)?;
+        }
+        Ok(())
+    }
+
+    fn comes(&mut self, number: u64, connection: i32) -> anyhow::Result<()> {
         self.call(0, EPOLL_WAIT, [u64::try_from(EPOLL)?, 0, 64], 1, true)?;
         let mut header = self.header(KIND_CONNECTION, size_of::<ConnectionRecord>(), 0)?;
         header.time_ns += 5_000;
         let opened = ConnectionRecord {
             header,
             socket: number,
-            fd: CONNECTION,
+            fd: connection,
             listener_fd: LISTENER,
             origin: ACCEPTED,
             family: 2,
             ..ConnectionRecord::default()
         };
         self.recorder.record_kernel(opened.as_bytes())?;
-        self.call(0, ACCEPT4, [u64::try_from(LISTENER)?, 0, 0], i64::from(CONNECTION), false)?;
+        self.call(0, ACCEPT4, [u64::try_from(LISTENER)?, 0, 0], i64::from(connection), false)
+    }
+
+    fn begins(&mut self, thread: u32, number: u64, connection: i32) -> anyhow::Result<()> {
+        let fd = u64::try_from(connection)?;
         self.call(thread, FUTEX, [0x7000, QUEUE_WAIT, 0], 0, true)?;
         let head = format!("GET /item/{number} HTTP/1.1\r\nxxxx: xxxxxxxxx\r\n\r\n");
-        self.head(thread, INBOUND, head.as_bytes())?;
-        self.call(thread, RECVFROM, [fd, 0, 8192], i64::try_from(head.len())?, false)?;
+        self.head(thread, connection, INBOUND, head.as_bytes())?;
+        self.call(thread, RECVFROM, [fd, 0, 8192], i64::try_from(head.len())?, false)
+    }
+
+    fn ends(&mut self, thread: u32, connection: i32) -> anyhow::Result<()> {
+        let fd = u64::try_from(connection)?;
         let response = b"HTTP/1.1 200 xx\r\nContent-Length: 0\r\n\r\n";
         self.call(thread, FUTEX, [0x7100, 137, 0], 0, true)?;
-        self.head(thread, OUTBOUND, response)?;
+        self.head(thread, connection, OUTBOUND, response)?;
         self.call(thread, SENDTO, [fd, 0, 0], i64::try_from(response.len())?, false)?;
         self.call(thread, CLOSE, [fd, 0, 0], 0, false)?;
         self.call(thread, FUTEX, [0x7200, 129, 1], 0, false)
     }
 }
 
-/// Makes a recording; returns the number of its slices.
+/// The thread that serves a request.
+fn thread_of(number: u64) -> anyhow::Result<u32> {
+    Ok(1 + u32::try_from(number % u64::from(THREADS))?)
+}
+
+/// Makes a recording of requests that are served as they come; returns the number of its slices.
 pub(crate) fn make(path: &Path, requests: u64) -> anyhow::Result<u64> {
+    make_of(path, requests, Maker::request)
+}
+
+/// Makes a recording of requests that wait for milliseconds, each of which is followed to its leaves; returns
+/// the number of its slices.
+pub(crate) fn make_in_line(path: &Path, requests: u64) -> anyhow::Result<u64> {
+    make_of(path, requests, Maker::request_in_line)
+}
+
+fn make_of(
+    path: &Path,
+    requests: u64,
+    request: impl Fn(&mut Maker, u64) -> anyhow::Result<()>,
+) -> anyhow::Result<u64> {
     let start_ns = SECOND;
     let threads = THREADS as usize + 1;
     let mut maker = Maker {
@@ -170,7 +215,7 @@ pub(crate) fn make(path: &Path, requests: u64) -> anyhow::Result<u64> {
     maker.fact(Fact::WindowStarted)?;
     let mut ticked_ns = start_ns;
     for number in 0..requests {
-        maker.request(number)?;
+        request(&mut maker, number)?;
         if maker.now_ns - ticked_ns > SECOND {
             ticked_ns = maker.now_ns;
             maker.fact(Fact::Tick)?;
