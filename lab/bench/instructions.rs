@@ -2,9 +2,9 @@
 //! distinguished from noise.
 //!
 //! In: made-up recordings of a full trace, with and without long waits, and of light mode, each in two
-//! lengths; `instructions.json`, the committed baseline. Out: instructions per slice, and per message of light
-//! mode (what both runs have in common, starting up, cancels out), what they are spent on, and whether they
-//! are those of the baseline.
+//! lengths; `instructions.json`, the committed baseline. Out: instructions per slice, and per message of
+//! light mode (what both runs have in common, starting up, cancels out), what they are spent on, and whether
+//! they are those of the baseline.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
