@@ -80,17 +80,24 @@ fn replays(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// From this second on the program does all that it does.
+const FOLLOWED_FROM_SECONDS: f64 = 5.0;
+
 /// CPU time and memory of the program while it watches a busy server.
 fn live(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
     let Some(subject) = Subject::named(OURS) else { bail!("there is no such subject") };
-    for kind in [Kind::GunicornGthread, Kind::GunicornSync] {
-        let server = Server::start(kind, &[0], 1)?;
+    for (kind, cpus, situation) in [
+        (Kind::GunicornGthread, &[0][..], ""),
+        (Kind::GunicornSync, &[0], ""),
+        (Kind::GunicornGthread, &[0, 1], ", GIL convoy on two cores"),
+    ] {
+        let server = Server::start(kind, cpus, 1)?;
         let attached =
             subject.start(&Target { root: server.root(), worker: server.worker(), cpus: vec![1] })?;
         let pid = attached.pid().context("nothing is attached")?;
         let (mut per_request, mut shares, mut memory) = (Vec::new(), Vec::new(), Vec::new());
-        // The first second fills tables.
-        client::closed_loop(&server, "/", &[1], 1.0)?;
+        // Tables are filled, and each wait of a millisecond is followed three seconds after its request's end.
+        client::closed_loop(&server, "/", &[1], FOLLOWED_FROM_SECONDS)?;
         for _ in 0..bench.rounds(12) {
             let before = process_ns(pid);
             let load = client::closed_loop(&server, "/", &[1], 1.0)?;
@@ -101,7 +108,7 @@ fn live(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
             memory.push(resident_bytes(pid)?);
         }
         attached.finish()?;
-        let row = kind.name();
+        let row = &format!("{}{situation}", kind.name());
         let per_request = Interval::of(&per_request);
         result.add((LIVE, row, "CPU of the program per request"), Unit::Nanoseconds, per_request, None);
         result.add((LIVE, row, "of a core, at saturation"), Unit::Share, Interval::of(&shares), None);
