@@ -24,9 +24,9 @@ use crate::server::on_cpus;
 
 const TGID: u32 = 1000;
 const THREADS: u32 = 8;
-/// In the recording of requests that wait, each is served when so many more have come.
+/// Requests in the line of the recording of requests that wait.
 const IN_LINE: u64 = 16;
-/// And so much later the next one comes.
+/// Time from one of them to the next.
 const STEP_NS: u64 = 250_000;
 const EPOLL: i32 = 5;
 const LISTENER: i32 = 4;
@@ -117,8 +117,7 @@ impl Maker {
         self.ends(thread, CONNECTION)
     }
 
-    /// A request comes. Another, which has waited for a thread since some came before this one, begins, and a
-    /// third, which has waited for the interpreter lock, ends.
+    /// One comes, the one that came `IN_LINE` before it begins, and the one `THREADS` before that ends.
     fn request_in_line(&mut self, number: u64) -> anyhow::Result<()> {
         let connection = |number: u64| anyhow::Ok(CONNECTION + i32::try_from(number % (4 * IN_LINE))?);
         self.now_ns += STEP_NS;

@@ -80,7 +80,7 @@ fn replays(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// From this second on the program does all that it does.
+/// From this second on it follows waits, too.
 const FOLLOWED_FROM_SECONDS: f64 = 5.0;
 
 /// CPU time and memory of the program while it watches a busy server.
@@ -96,7 +96,7 @@ fn live(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
             subject.start(&Target { root: server.root(), worker: server.worker(), cpus: vec![1] })?;
         let pid = attached.pid().context("nothing is attached")?;
         let (mut per_request, mut shares, mut memory) = (Vec::new(), Vec::new(), Vec::new());
-        // Tables are filled, and each wait of a millisecond is followed three seconds after its request's end.
+        // Tables are full, and a wait is followed three seconds after the end of its request.
         client::closed_loop(&server, "/", &[1], FOLLOWED_FROM_SECONDS)?;
         for _ in 0..bench.rounds(12) {
             let before = process_ns(pid);

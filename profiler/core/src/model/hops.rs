@@ -10,8 +10,8 @@ use crate::phase::Phase;
 /// The hops from a request to a leaf, each by the phase of its wait. Neighbours alike are one.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hops {
-    /// A byte each, the first in the highest: 0 for none, or the phase's place among all, plus 1. So they are
-    /// compared at once.
+    /// A byte each, the first in the highest: 0 for none, or the phase's place among all, plus 1. So numbers
+    /// are ordered as ways are.
     hops: u64,
 }
 
@@ -25,7 +25,7 @@ impl Hops {
     pub const fn with(self, hop: Phase) -> Option<Self> {
         let hop = hop as u64 + 1;
         let free = self.hops.trailing_zeros() / u8::BITS;
-        if free < u8::BITS && self.hops >> (free * u8::BITS) & 0xff == hop {
+        if free < Self::MAX as u32 && self.hops >> (free * u8::BITS) & 0xff == hop {
             return Some(self);
         }
         match free.checked_sub(1) {
@@ -50,7 +50,7 @@ impl Hops {
 
 impl Hash for Hops {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Products keep the low bytes, and in these is the end of a long way.
+        // Ways that are short differ in the highest bytes alone, and those hardly change a product.
         state.write_u64(self.hops.swap_bytes());
     }
 }

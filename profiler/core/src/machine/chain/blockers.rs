@@ -9,6 +9,8 @@ use crate::machine::time::short::LONG_NS;
 
 /// Parts looked at for one wait; of more, the first show what the threads do.
 const MAX_PARTS: usize = 16_384;
+/// Threads for which room is made before they are looked at.
+const MAX_EXPECTED: usize = 64;
 /// A moment's weight, to be divided by the number of busy threads: each number up to 16 divides it.
 const MOMENT: u64 = 720_720;
 
@@ -53,8 +55,9 @@ pub(super) fn blockers<'a>(
     (from_ns, until_ns): (u64, u64),
     is_busy: impl Fn(Tid, &SegmentPart<'a>) -> bool,
 ) -> Blockers<'a> {
-    let mut found = Blockers { busy: Vec::with_capacity(2 * tids.len()), ..Blockers::default() };
-    let mut changes: Vec<Change> = Vec::with_capacity(8 * tids.len());
+    let expected = tids.len().min(MAX_EXPECTED);
+    let mut found = Blockers { busy: Vec::with_capacity(2 * expected), ..Blockers::default() };
+    let mut changes: Vec<Change> = Vec::with_capacity(8 * expected);
     for tid in tids {
         let Some(history) = histories.get(*tid) else {
             // It is there, and what it does is not known.

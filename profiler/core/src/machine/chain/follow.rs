@@ -420,9 +420,6 @@ impl<'a> Follower<'a> {
     }
 
     fn noted(&mut self, leaf: Leaf, ns: u64, hops: Hops, note: &LeafNote) {
-        if ns == 0 {
-            return;
-        }
         if let Some(((start_ns, end_ns), is_whole)) = self.own_sleep.filter(|_| hops.is_empty()) {
             let Leaf { kind, object, .. } = leaf;
             self.outside.push(OutsideWait { kind, object, start_ns, end_ns, is_whole });

@@ -204,7 +204,7 @@ impl History {
     /// Parts of segments that lie in an interval, in order.
     pub(super) fn within(&self, from_ns: u64, until_ns: u64) -> impl Iterator<Item = SegmentPart<'_>> {
         let first = self.segments.first_after(from_ns);
-        let later = self.segments.range(first.min(self.segments.len())..);
+        let later = self.segments.range(first..);
         later.take_while(move |segment| segment.start_ns < until_ns).map(move |segment| SegmentPart {
             segment,
             from_ns: segment.start_ns.max(from_ns),

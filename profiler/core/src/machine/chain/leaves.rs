@@ -51,7 +51,7 @@ pub(in crate::machine) struct LeafShare {
     /// The longest single chain of it.
     pub longest_ns: u64,
     /// Its steps, by where they stand among those of the request.
-    longest: (u32, u32),
+    longest: StepsAt,
     /// The wait was on a connection that several processes read.
     pub is_shared: bool,
     /// Threads of which one stands behind its last step.
@@ -87,52 +87,60 @@ pub(in crate::machine) struct LeafNote {
 /// The phase of the request's own time, the leaf, and the way there.
 pub(in crate::machine) type LeafKey = (Phase, Leaf, Hops);
 
+/// Where the steps of one chain stand among those of the request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct StepsAt {
+    from: usize,
+    count: usize,
+    /// Steps that have room there.
+    room: usize,
+}
+
 /// The longest chains of a request's leaves, step by step.
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct ChainSteps(Vec<ChainStep>);
 
 impl ChainSteps {
-    /// Keeps the steps of a chain in the place of others, if these are as many; `from`, `until`: those.
-    fn keep(&mut self, (from, until): (u32, u32), steps: &[ChainStep]) -> (u32, u32) {
-        let place = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
-        let count = place(steps.len());
-        if let Some(before) = self.0.get_mut(from as usize..until as usize)
-            && let Some(room) = before.get_mut(..steps.len())
+    /// Writes over the steps of a leaf's chain if the new ones have room there, or else behind all others.
+    fn keep(&mut self, at: StepsAt, steps: &[ChainStep]) -> StepsAt {
+        let count = steps.len();
+        if count <= at.room
+            && let Some(before) = self.0.get_mut(at.from..at.from + count)
         {
-            room.copy_from_slice(steps);
-            return (from, from.saturating_add(count));
+            before.copy_from_slice(steps);
+            return StepsAt { count, ..at };
         }
-        let from = place(self.0.len());
+        // Room that doubles: one leaf takes no more than four times its longest chain.
+        let (from, room) = (self.0.len(), count.next_power_of_two());
         self.0.extend_from_slice(steps);
-        (from, place(self.0.len()))
+        if let Some(last) = steps.last() {
+            self.0.resize(from + room, *last);
+        }
+        StepsAt { from, count, room }
     }
 
     /// Those of a leaf's longest chain; none: it was not followed step by step.
     pub(super) fn of(&self, share: &LeafShare) -> &[ChainStep] {
-        let (from, until) = share.longest;
-        self.0.get(from as usize..until as usize).unwrap_or_default()
+        let StepsAt { from, count, .. } = share.longest;
+        self.0.get(from..from + count).unwrap_or_default()
     }
 }
 
 /// All leaves of one request.
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct Leaves {
-    /// In the order of the keys: few are found faster so than by a hash.
-    shares: Vec<(LeafKey, LeafShare)>,
+    /// In order: few keys are compared faster than one is hashed.
+    shares: BTreeMap<LeafKey, LeafShare>,
     steps: ChainSteps,
 }
 
 impl Leaves {
     /// Adds time at a leaf, to which these steps led.
     pub(in crate::machine) fn add(&mut self, key: LeafKey, ns: u64, steps: &[ChainStep], note: &LeafNote) {
-        let place = match self.shares.binary_search_by(|(known, _)| known.cmp(&key)) {
-            Ok(place) => place,
-            Err(place) => {
-                self.shares.insert(place, (key, LeafShare::default()));
-                place
-            }
-        };
-        let Some((_, share)) = self.shares.get_mut(place) else { return };
+        if ns == 0 {
+            return;
+        }
+        let share = self.shares.entry(key).or_default();
         share.ns = share.ns.saturating_add(ns);
         share.is_shared |= note.is_shared;
         if let Some(seen) = note.seen {
@@ -178,7 +186,43 @@ impl Leaves {
     }
 
     /// All of them, in an order that depends on nothing but themselves, and the steps of their chains.
-    pub(in crate::machine) fn into_sorted(self) -> (Vec<(LeafKey, LeafShare)>, ChainSteps) {
+    pub(in crate::machine) fn into_sorted(self) -> (BTreeMap<LeafKey, LeafShare>, ChainSteps) {
         (self.shares, self.steps)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn each_leaf_has_its_sum_and_the_steps_of_its_longest_chain(
+            chains in prop::collection::vec((0_u8..4, 1_u64..50, 1_usize..9), 0..60),
+        ) {
+            let key = |of: u8| (Phase::Cpu, Leaf { endpoint: of.into(), ..Leaf::of(LeafKind::File) }, Hops::NONE);
+            let mut leaves = Leaves::default();
+            let mut expected: BTreeMap<LeafKey, (u64, u64, Vec<ChainStep>)> = BTreeMap::new();
+            for (place, (of, ns, count)) in chains.into_iter().enumerate() {
+                let did = Did::Ran(Phase::Cpu);
+                let segment = Segment { start_ns: place as u64, end_ns: ns, request: 0, did };
+                let steps = vec![ChainStep::of((1, 2), &segment); count];
+                leaves.add(key(of), ns, &steps, &LeafNote::default());
+                let (sum_ns, longest_ns, longest) = expected.entry(key(of)).or_default();
+                *sum_ns += ns;
+                if ns > *longest_ns {
+                    (*longest_ns, *longest) = (ns, steps);
+                }
+            }
+            let (shares, steps) = leaves.into_sorted();
+            let found: BTreeMap<LeafKey, (u64, u64, Vec<ChainStep>)> = shares
+                .into_iter()
+                .map(|(key, share)| (key, (share.ns, share.longest_ns, steps.of(&share).to_vec())))
+                .collect();
+            prop_assert_eq!(found, expected);
+            prop_assert!(steps.0.len() <= 4 * 4 * 8);
+        }
     }
 }

@@ -4,6 +4,8 @@
 //! as long as its phases. What was followed gives the proportions; the phases give the amounts. So the law
 //! holds whatever is missing: what was not followed is a leaf of its own.
 
+use std::collections::BTreeMap;
+
 use crate::machine::chain::follow::{Follower, by_phase, ran};
 use crate::machine::chain::independence::OutsideWait;
 use crate::machine::chain::known::Known;
@@ -72,7 +74,7 @@ pub(super) fn unfollowed(like: &Settling, (phase, ns): (Phase, u64)) -> Vec<(Lea
 }
 
 /// The request's phases, with what was unexplained told by sleeps that had begun before the trace did.
-fn explain(request: &Settling, followed: &[(LeafKey, LeafShare)]) -> Phases {
+fn explain(request: &Settling, followed: &BTreeMap<LeafKey, LeafShare>) -> Phases {
     let mut phases = request.phases;
     let mut since_before = Phases::default();
     for ((phase, leaf, _), share) in followed {

@@ -10,7 +10,7 @@ use crate::bounded::BoundedMap;
 use crate::event::Tid;
 use crate::machine::chain::follow::{by_phase, ran};
 use crate::machine::chain::independence::OutsideWaits;
-use crate::machine::chain::leaves::{ChainStep, ChainSteps, LeafShare};
+use crate::machine::chain::leaves::{ChainStep, ChainSteps, LeafKey, LeafShare};
 use crate::machine::chain::prevented;
 use crate::machine::chain::replay::{LineOf, Lines};
 use crate::machine::chain::settle::{Settled, unfollowed};
@@ -233,13 +233,15 @@ impl Sums {
         self.lines.add(request.tgid, request.start_ns, lengths, in_service);
         self.outside.add((request.endpoint, request.start_ns, request.end_ns), &settled.outside);
         self.note_longest(request, total_ns, &settled);
-        // They are few: to look at each is faster than a hash.
-        let mut by_leaf: Vec<(Leaf, u64)> = Vec::with_capacity(settled.shares.len());
+        let of_share = |((_, leaf, _), share): &(LeafKey, LeafShare)| (*leaf, share.ns);
+        let mut by_leaf: Vec<(Leaf, u64)> = settled.shares.iter().map(of_share).collect();
+        by_leaf.sort_unstable();
+        by_leaf.dedup_by(|(leaf, ns), (before, sum_ns)| {
+            let is_same = leaf == before;
+            *sum_ns = sum_ns.saturating_add(if is_same { *ns } else { 0 });
+            is_same
+        });
         for ((_, leaf, hops), share) in settled.shares {
-            match by_leaf.iter_mut().find(|(known, _)| *known == leaf) {
-                Some((_, ns)) => *ns = ns.saturating_add(share.ns),
-                None => by_leaf.push((leaf, share.ns)),
-            }
             self.add_share(request, (leaf, hops), share, &settled.steps);
         }
         for (leaf, ns) in by_leaf {
@@ -279,7 +281,7 @@ impl Sums {
         request: &Settling,
         (leaf, hops): (Leaf, Hops),
         share: LeafShare,
-        steps: &ChainSteps,
+        all_steps: &ChainSteps,
     ) {
         let Some(cell) = self.cells.get_or_default((request.endpoint, leaf, hops)) else {
             self.other_ns = self.other_ns.saturating_add(share.ns);
@@ -292,11 +294,11 @@ impl Sums {
         cell.seen = cell.seen.max(share.seen);
         cell.place = cell.place.max(share.place);
         cell.waited_at = cell.waited_at.max(share.waited_at);
-        let steps = steps.of(&share);
+        let steps = all_steps.of(&share);
         if !steps.is_empty() && cell.longest.as_ref().is_none_or(|known| known.ns < share.longest_ns) {
             let LeafShare { longest_ns: ns, candidates, .. } = share;
-            let (request, endpoint, steps) = (request.id, request.endpoint, steps.to_vec());
-            cell.longest = Some(LongestChain { request, endpoint, ns, steps, candidates });
+            let (request, endpoint) = (request.id, request.endpoint);
+            cell.longest = Some(LongestChain { request, endpoint, ns, steps: steps.to_vec(), candidates });
         }
     }
 

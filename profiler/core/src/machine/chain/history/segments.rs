@@ -9,7 +9,7 @@ use std::ops::{Deref, DerefMut};
 
 use crate::machine::chain::segment::Segment;
 
-/// Segments in order. To read and to change, they are the list inside.
+/// Segments in order. Dereferences to their list.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Segments {
     list: VecDeque<Segment>,
