@@ -153,7 +153,7 @@ pub enum Judge {
 pub struct Rule {
     /// Stable id, lower case with hyphens.
     pub id: &'static str,
-    /// A line for lists.
+    /// A line for lists; of a leaf's finding also the end of its sentence, after "because" and "where".
     pub title: &'static str,
     /// What cannot be said when it is undecided; follows "Cannot say whether ".
     pub question: &'static str,

@@ -4,10 +4,8 @@
 //! one sentence on that: memory, connections, code that is safe in threads, a restart, what undoes it.
 
 use crate::model::Snapshot;
+use crate::model::round_trips::NAME_SERVER_PORT;
 use crate::server::advice::{Advice, Change, Direction, Move, Sizes, TakesEffect, act, say};
-
-/// Port of name servers (RFC 1035).
-const NAME_SERVER: u16 = 53;
 
 /// The same within what there is, and with what it costs.
 pub(crate) fn priced(advice: Advice, snapshot: &Snapshot) -> Advice {
@@ -80,7 +78,7 @@ fn costs(change: &Change, snapshot: &Snapshot) -> Vec<String> {
 fn connections(snapshot: &Snapshot) -> Option<String> {
     let mut ports: Vec<u16> = Vec::new();
     for endpoint in &snapshot.by_endpoint.list {
-        ports.extend(endpoint.round_trips.ports().map(|to| to.port).filter(|port| *port != NAME_SERVER));
+        ports.extend(endpoint.round_trips.ports().map(|to| to.port).filter(|port| *port != NAME_SERVER_PORT));
     }
     ports.sort_unstable();
     ports.dedup();

@@ -6,6 +6,8 @@
 
 /// Ports distinguished.
 const MAX_PORTS: usize = 8;
+/// Port of name servers (RFC 1035).
+pub const NAME_SERVER_PORT: u16 = 53;
 
 /// What there was to do with one port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

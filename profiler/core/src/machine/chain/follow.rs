@@ -26,7 +26,7 @@ use crate::machine::chain::unreleased::LONGEST_IDLE_NS;
 use crate::machine::time::short::Short;
 use crate::model::chain::{Hops, Leaf, LeafKind, NotFollowed, Object, Unreleased};
 use crate::phase::Phase;
-pub(super) use kinds::{by_phase, ran};
+pub(super) use kinds::{back_end, by_phase, ran};
 
 /// Threads in one chain. Hops alike are shown as one, so a long queue before a lock has more.
 const MAX_DEPTH: usize = 64;

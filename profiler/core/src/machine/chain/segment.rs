@@ -10,7 +10,7 @@ use crate::machine::time::short::Short;
 use crate::model::chain::{Held, Object};
 use crate::phase::Phase;
 use profiler_common::gap_sleep::{self, GapSleep};
-use profiler_common::system_call::{FCNTL, OPEN, OPENAT, OPENAT2};
+use profiler_common::system_call::{OPEN, OPENAT, OPENAT2};
 
 /// A stretch of a thread's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +107,7 @@ pub(in crate::machine) enum SleepEnd {
 
 /// Whether a call waits for a lock on a file.
 pub(in crate::machine) fn is_file_lock(system_call: i32) -> bool {
-    gap_sleep::of(system_call) == GapSleep::FileLock || system_call == FCNTL.cast_signed()
+    gap_sleep::of(system_call) == GapSleep::FileLock
 }
 
 /// Whether a call opens a file by its path.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::machine::chain::follow::{Follower, by_phase, ran};
+use crate::machine::chain::follow::{Follower, back_end, by_phase, ran};
 use crate::machine::chain::independence::OutsideWait;
 use crate::machine::chain::known::Known;
 use crate::machine::chain::leaves::{ChainSteps, LeafKey, LeafShare};
@@ -153,7 +153,7 @@ fn rest(request: &Settling, phase: Phase, ns: u64, shares: &mut Vec<(LeafKey, Le
     match phase {
         Phase::BackendWait if weights.iter().any(|ns| *ns > 0) => {
             for ((port, _), ns) in request.back_ends.iter().zip(split(ns, weights)) {
-                push(Leaf { object: Object::Peer { port: *port }, ..own(LeafKind::BackEnd) }, none, ns);
+                push(Leaf { object: Object::Peer { port: *port }, ..own(back_end(*port)) }, none, ns);
             }
         }
         Phase::GilWait => {

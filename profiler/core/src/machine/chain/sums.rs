@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::bounded::BoundedMap;
 use crate::event::Tid;
-use crate::machine::chain::follow::{by_phase, ran};
+use crate::machine::chain::follow::{back_end, by_phase, ran};
 use crate::machine::chain::independence::OutsideWaits;
 use crate::machine::chain::leaves::{ChainStep, ChainSteps, LeafKey, LeafShare};
 use crate::machine::chain::prevented;
@@ -399,7 +399,7 @@ fn met_alone(endpoint: u32, request: &Request, (phase, ns): (Phase, u64)) -> Opt
     match phase {
         Phase::BackendWait => {
             let port = request.round_trips.ports().find(|to| to.waited_ns >= ns - ns / 4)?.port;
-            Some(Leaf { object: Object::Peer { port }, ..leaf })
+            Some(Leaf { kind: back_end(port), object: Object::Peer { port }, ..leaf })
         }
         _ => (kind != LeafKind::NotFollowed).then_some(leaf),
     }

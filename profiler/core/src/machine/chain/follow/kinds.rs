@@ -4,10 +4,8 @@
 
 use crate::machine::chain::segment::{SegmentSleep, is_file_lock, opens};
 use crate::model::chain::{LeafKind, Object};
+use crate::model::round_trips::NAME_SERVER_PORT;
 use crate::phase::Phase;
-
-/// Port of name servers (RFC 1035).
-const NAME_SERVER: u16 = 53;
 
 /// The leaf of time on a CPU.
 pub(in crate::machine::chain) const fn ran(phase: Phase) -> LeafKind {
@@ -22,7 +20,7 @@ pub(in crate::machine::chain) const fn ran(phase: Phase) -> LeafKind {
 /// The leaf of a sleep that no thread of the target ends.
 pub(super) fn slept(phase: Phase, sleep: &SegmentSleep) -> LeafKind {
     match phase {
-        Phase::BackendWait if sleep.object == (Object::Peer { port: NAME_SERVER }) => LeafKind::NameServer,
+        Phase::BackendWait if let Object::Peer { port } = sleep.object => back_end(port),
         Phase::FileWait if is_file_lock(sleep.system_call) => LeafKind::FileLock,
         Phase::Sleep if sleep.polls_file_lock => LeafKind::FileLock,
         Phase::FileWait if opens(sleep.system_call) && matches!(sleep.object, Object::Descriptor { .. }) => {
@@ -30,6 +28,11 @@ pub(super) fn slept(phase: Phase, sleep: &SegmentSleep) -> LeafKind {
         }
         _ => by_phase(phase),
     }
+}
+
+/// The leaf of a wait for what answers at a port.
+pub(in crate::machine::chain) const fn back_end(port: u16) -> LeafKind {
+    if port == NAME_SERVER_PORT { LeafKind::NameServer } else { LeafKind::BackEnd }
 }
 
 /// The leaf of a phase of which nothing more is known.
