@@ -1,8 +1,9 @@
 //! Reports on recordings of real servers: the whole pipeline against reviewed output.
 //!
-//! In: `tests/recordings/*.wtrace`, which its README says how to take again. Out: text, and a short note of
-//! JSON and timeline, as snapshots under `tests/snapshots`, the JSON valid by its schema, a timeline that
-//! decodes, the verdict that the situation calls for. `kinds` says which recordings there must be.
+//! In: `tests/recordings/*.wtrace`, which its README says how to take again. Out: the first page of some of
+//! them as snapshots under `tests/snapshots`, digests of all that each gives, the JSON valid by its schema, a
+//! timeline that decodes, the verdict that the situation calls for. `kinds` says which recordings there must
+//! be.
 
 #![allow(clippy::expect_used, reason = "the helpers belong to tests: what fails in them fails the test")]
 
@@ -16,6 +17,7 @@ use serde_json::Value;
 use wsgi_trace::recording::Recording;
 use wsgi_trace::report::{html, json, text, timeline::PerfettoSink};
 use wsgi_trace::source::file::FileSource;
+use wsgi_trace_test_support::digests::Digests;
 use wsgi_trace_test_support::published::{schema, strict};
 use wsgi_trace_test_support::replayed::Replayed;
 use wsgi_trace_test_support::root;
@@ -24,8 +26,28 @@ use wsgi_trace_test_support::verdict::Judged;
 
 /// Bytes of all recordings together.
 const MAX_ALL_BYTES: u64 = 3_000_000;
-/// Lines of a note that a person still reads.
-const MAX_NOTED_LINES: usize = 80;
+/// Recordings whose first page was reviewed: one for each way to begin it, for each kind of section, and for
+/// each family of servers.
+const REVIEWED: [&str; 18] = [
+    "chain-child",
+    "chain-lock",
+    "gevent-rolled",
+    "gthread-exhausted",
+    "gthread-healthy",
+    "gthread-slow-upload",
+    "gthread-tls-named",
+    "lasting-gthread",
+    "light-asyncio",
+    "light-gthread-cpu",
+    "light-uwsgi",
+    "mod-wsgi-daemon",
+    "nginx-gthread",
+    "stack-each-row",
+    "sync-dropped",
+    "sync-forecast",
+    "sync-throttled",
+    "uvicorn-a2wsgi",
+];
 
 pub(crate) fn each(mut check: impl FnMut(&Scenario, &Judged)) {
     for scenario in all() {
@@ -68,30 +90,33 @@ fn every_recording_can_be_read_whole() {
 }
 
 #[test]
-fn every_recording_gives_the_text_that_was_reviewed() {
+fn the_first_page_of_some_recordings_is_the_one_that_was_reviewed() {
+    for name in REVIEWED {
+        let scenario = Scenario::named(name).expect(name);
+        let judged = Judged::recording(&scenario.recording()).expect(name);
+        settings().bind(|| insta::assert_snapshot!(format!("{name}.page"), judged.page_of_text()));
+    }
+}
+
+#[test]
+fn every_text_has_room_on_a_screen_and_its_first_page_is_one() {
     each(|scenario, judged| {
         let (page, whole) = (judged.page_of_text(), judged.text());
         let widest = page.lines().chain(whole.lines()).map(|line| line.chars().count()).max();
         assert!(widest <= Some(100), "{}: a line of {widest:?} columns", scenario.name);
         let lines = page.lines().count();
         assert!(lines <= text::LINES, "{}: a page of {lines} lines", scenario.name);
-        settings().bind(|| {
-            insta::assert_snapshot!(format!("{}.page", scenario.name), page);
-            insta::assert_snapshot!(format!("{}.text", scenario.name), whole);
-        });
     });
 }
 
-/// The JSON says more than a person reads: totals, counts, and a digest of each part of it and of the
-/// timeline.
 #[test]
-fn every_recording_gives_what_was_noted_of_its_json_and_its_timeline() {
+fn all_that_a_recording_gives_is_what_it_gave_when_that_was_last_looked_at() -> anyhow::Result<()> {
+    let mut digests = Digests::committed()?;
     for scenario in all() {
-        let noted = Replayed::of(&scenario.recording(), &mut |_| {}).and_then(|whole| whole.noted());
-        let noted = serde_json::to_string_pretty(&noted.expect(scenario.name)).expect("it is JSON");
-        assert!(noted.lines().count() <= MAX_NOTED_LINES, "{}: nobody reads that", scenario.name);
-        settings().bind(|| insta::assert_snapshot!(format!("{}.noted", scenario.name), noted));
+        let text = Judged::recording(&scenario.recording())?.text();
+        digests.note(scenario.name, Replayed::of(&scenario.recording(), &mut |_| {})?.parts(&text)?);
     }
+    digests.finish()
 }
 
 fn settings() -> insta::Settings {

@@ -10,6 +10,7 @@ pub mod busy;
 pub mod cgroup;
 pub mod child;
 pub mod collector;
+pub mod digests;
 pub mod dropping;
 pub mod duckdb;
 pub mod environment;

@@ -1,7 +1,7 @@
-//! A recording replayed whole, and what is noted of it: a short JSON that a person reads after a change.
+//! A recording replayed whole, and digests of all that it gives.
 //!
-//! In: a recording. Out: its report, every entry of its timeline as a line of text, digests of both. A digest
-//! says that something changed, and of which kind; `cargo xtask compare` shows what.
+//! In: a recording. Out: its report, every entry of its timeline as a line of text, digests of both, part by
+//! part. A digest says that something changed, and where; `cargo xtask compare` shows what.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,13 +12,15 @@ use profiler_core::model::losses::LossCount;
 use profiler_core::pipeline::{Pipeline, Settings};
 use profiler_core::timeline::Entry;
 use profiler_core::verdict;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use wsgi_trace::report::json::render;
 use wsgi_trace::source::file::FileSource;
 
+use crate::digests::Parts;
+
 /// Bytes of a digest that are noted: enough that no change goes unseen.
-const DIGEST_BYTES: usize = 8;
+const DIGEST_BYTES: usize = 4;
 
 /// What a recording gives.
 #[derive(Debug)]
@@ -77,29 +79,33 @@ impl Replayed {
         windows.map(|window| Ok(String::from_utf8(render(window, &judge(window))?)?)).collect()
     }
 
-    /// What a person reads after a change, beside the text report: what that does not say, and a digest of
-    /// all else.
+    /// All that it gives, part by part. `text`: its report in text.
     ///
     /// # Errors
     ///
     /// Never: memory takes it.
-    pub fn noted(&self) -> anyhow::Result<Value> {
-        let timeline: BTreeMap<_, _> = self
-            .timeline
-            .iter()
-            .map(|(kind, entries)| (*kind, format!("{} {}", entries.count, short(entries.digest.clone()))))
-            .collect();
-        let reports = self.reports()?;
+    pub fn parts(&self, text: &str) -> anyhow::Result<Parts> {
         let mut windows = Vec::new();
-        for report in &reports {
-            windows.push(serde_json::from_str::<Value>(report)?);
+        for report in self.reports()? {
+            windows.push(serde_json::from_str::<Value>(&report)?);
         }
         let last = windows.pop().unwrap_or_default();
-        let before: Vec<Value> = windows
-            .iter()
-            .map(|report| json!({ "completed": report.pointer("/requests/completed"), "digest": digest(report) }))
-            .collect();
-        Ok(json!({ "timeline": timeline, "windows_before": before, "window": noted_of(&last) }))
+        let before =
+            windows.iter().zip(1..).map(|(report, number): (_, u32)| (number.to_string(), digest(report)));
+        let json = last.as_object().into_iter().flatten().map(|(name, part)| (name.clone(), digest(part)));
+        let mut timeline = BTreeMap::new();
+        for (kind, entries) in &self.timeline {
+            timeline.insert((*kind).to_owned(), short(entries.digest.clone()).into());
+            timeline.insert(format!("number of {kind}"), entries.count.into());
+        }
+        let wholes = [
+            ("JSON", json.collect()),
+            ("text", of_text(text)),
+            ("timeline", timeline),
+            ("totals", totals(&last)),
+            ("windows before", before.collect()),
+        ];
+        Ok(wholes.into_iter().map(|(name, parts)| (name.to_owned(), parts)).collect())
     }
 }
 
@@ -107,40 +113,38 @@ fn judge(window: &Snapshot) -> Vec<Finding> {
     verdict::findings(window, &Thresholds::default())
 }
 
-fn noted_of(report: &Value) -> Value {
-    let at = |pointer: &str| report.pointer(pointer).cloned().unwrap_or_default();
-    let all_of = |pointer: &str, names: &[&str]| -> Map<String, Value> {
-        names.iter().map(|name| ((*name).to_owned(), at(&format!("{pointer}/{name}")))).collect()
-    };
-    let objects = |pointer: &str| report.pointer(pointer).and_then(Value::as_object).into_iter().flatten();
-    let is_some = |value: &&Value| value.as_u64().is_some_and(|number| number > 0);
-    let phases: Map<String, Value> = objects("/phases")
-        .filter(|(_, phase)| is_some(phase))
-        .map(|(name, phase)| (name.trim_end_matches("_ns").to_owned(), phase.clone()))
-        .collect();
-    let digests: Map<String, Value> = report
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(name, part)| (name.clone(), digest(part).into()))
-        .collect();
-    // None of them is there in a good recording.
+/// Digests of a text report's parts, by their headings.
+fn of_text(text: &str) -> BTreeMap<String, Value> {
+    let mut parts: BTreeMap<String, Sha256> = BTreeMap::new();
+    let mut heading = "first sentence";
+    for line in text.lines() {
+        heading = match line.split_once(" ──") {
+            Some((title, _)) => title,
+            None if line.is_empty() && heading == "first sentence" => "head",
+            None => heading,
+        };
+        let part = parts.entry(heading.to_owned()).or_default();
+        part.update(line);
+        part.update("\n");
+    }
+    parts.into_iter().map(|(heading, part)| (heading, short(part).into())).collect()
+}
+
+/// Totals, whose change says more than that there is one. What was lost is among them only if it was.
+fn totals(report: &Value) -> BTreeMap<String, Value> {
+    let requests = ["completed", "open", "truncated", "connections", "received_bytes", "sent_bytes"];
+    let requests = requests.map(|name| format!("/requests/{name}"));
+    let always = ["/window/length_ns", "/requests/time_in_requests_ns", "/losses/conservation/slices"];
+    let always = always.into_iter().map(str::to_owned).chain(requests);
     let laws = ["conservation/slices_broken", "conservation/requests_broken", "conservation/undecided_ns"];
-    let wrong: Vec<&str> = LossCount::all().map(|count| count.key).chain(laws).collect();
-    let wrong: Map<String, Value> =
-        all_of("/losses", &wrong).into_iter().filter(|(_, value)| is_some(&value)).collect();
-    json!({
-        "length_ns": at("/window/length_ns"),
-        "end_reason": at("/window/end_reason"),
-        "requests": all_of("/requests", &["completed", "open", "truncated", "connections", "received_bytes", "sent_bytes"]),
-        "request_time_ns": at("/requests/time_in_requests_ns"),
-        "phases_ns": phases,
-        "slices": at("/losses/conservation/slices"),
-        "records": at("/losses/conservation/received"),
-        "wrong": wrong,
-        "impossible": at("/losses/impossible"),
-        "digests": digests,
-    })
+    let lost = LossCount::all().map(|count| count.key).chain(laws).map(|key| format!("/losses/{key}"));
+    let phases = report.pointer("/phases").and_then(Value::as_object).into_iter().flatten();
+    let phases = phases.map(|(name, _)| format!("/phases/{name}"));
+    let at = |pointer: &str| report.pointer(pointer).cloned().unwrap_or_default();
+    let named = |pointer: String| (pointer.trim_start_matches('/').replace('/', "."), at(&pointer));
+    let some =
+        lost.chain(phases).map(named).filter(|(_, value)| value.as_u64().is_some_and(|number| number > 0));
+    always.map(named).chain(some).collect()
 }
 
 /// The kind of an entry.
@@ -159,10 +163,10 @@ const fn kind(entry: &Entry) -> &'static str {
 }
 
 /// Of a part of a report; whatever order a map is kept in.
-fn digest(part: &Value) -> String {
+fn digest(part: &Value) -> Value {
     let mut whole = Sha256::new();
     add(part, &mut whole);
-    short(whole)
+    short(whole).into()
 }
 
 fn add(part: &Value, to: &mut Sha256) {

@@ -1,19 +1,26 @@
-//! Samples of the guide: what a page shows as an output is one that a reviewed test makes.
+//! Snapshots, and samples of the guide: what a page shows as an output is one that a reviewed test makes.
 //!
-//! In: pages whose samples no command prints, and snapshots. Out: offences. What a command prints is compared
-//! by `tests/docs`.
+//! In: pages whose samples no command prints, and snapshots. Out: offences, also where there are more
+//! snapshots than a person reads. What a command prints is compared by `tests/docs`.
 
 use super::{File, Offence};
 
 /// Pages whose blocks of `text` are parts of reports and screens.
 const PAGES: [&str; 2] = ["docs/reading-the-report.md", "docs/top.md"];
 
-/// Every sample that stands in no snapshot.
+/// Snapshots that a person still reads after a change.
+const MAX_SNAPSHOTS: usize = 40;
+
+/// Every sample that stands in no snapshot, and snapshots that are too many.
 pub(super) fn offences(files: &[File]) -> Vec<Offence> {
     let snapshots: Vec<&str> =
         files.iter().filter(|file| file.path.ends_with(".snap")).map(|file| file.text.as_str()).collect();
     let pages = files.iter().filter(|file| PAGES.contains(&file.path.as_str()));
-    pages.flat_map(|page| of_page(page, &snapshots)).collect()
+    let too_many = (snapshots.len() > MAX_SNAPSHOTS).then(|| {
+        let count = snapshots.len();
+        format!("tests/snapshots: {count} snapshots, more than {MAX_SNAPSHOTS}: assert what matters of the new one")
+    });
+    pages.flat_map(|page| of_page(page, &snapshots)).chain(too_many).collect()
 }
 
 fn of_page(page: &File, snapshots: &[&str]) -> Vec<Offence> {
@@ -52,5 +59,15 @@ mod tests {
         let of = |sample: &str| offences(&[page(sample), file("a/screen.snap", &snapshot.text)]).len();
         assert_eq!((of("two\nthree\n"), of("two\nfour\n"), of("one\nthree\n")), (0, 1, 1));
         assert_eq!(offences(&[file("docs/other.md", "```text\nfour\n```\n")]).len(), 0);
+    }
+
+    #[test]
+    fn more_snapshots_than_a_person_reads_are_an_offence() {
+        let of = |count: usize| {
+            let all: Vec<File> =
+                (0..count).map(|number| file(&format!("a/{number}.snap"), "one\n")).collect();
+            offences(&all).len()
+        };
+        assert_eq!((of(MAX_SNAPSHOTS), of(MAX_SNAPSHOTS + 1)), (0, 1));
     }
 }

@@ -42,7 +42,7 @@ macro_rules! assert_report {
 
 #[test]
 fn a_healthy_server() {
-    assert_report!("healthy", text(&fixture::healthy(), PLAIN));
+    assert_report!("healthy", text(&fixture::healthy(), PAGE));
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_page_is_no_longer_however_much_is_wrong_and_names_each_finding_it_has_room_
 
 #[test]
 fn a_report_with_losses() {
-    assert_report!("losses", text(&fixture::lossy(), PLAIN));
+    assert_report!("losses", text(&fixture::lossy(), PAGE));
 }
 
 #[test]
@@ -97,9 +97,13 @@ fn a_window_in_which_nothing_happened() {
 
 #[test]
 fn a_terminal_without_unicode() {
-    let text = text(&fixture::exhausted(), ASCII);
-    assert!(text.is_ascii());
-    assert_report!("ascii", text);
+    let (plain, ascii) = (text(&fixture::exhausted(), PLAIN), text(&fixture::exhausted(), ASCII));
+    assert!(ascii.is_ascii());
+    let words = |text: &str| -> Vec<String> {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        words.map(str::to_owned).collect()
+    };
+    assert_eq!(words(&ascii), words(&plain.replace('µ', "u")));
 }
 
 #[test]
