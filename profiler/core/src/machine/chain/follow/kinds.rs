@@ -60,32 +60,52 @@ pub(in crate::machine::chain) const fn by_phase(phase: Phase) -> LeafKind {
 
 #[cfg(test)]
 mod tests {
-    use profiler_common::system_call::{OPENAT, READ};
+    use profiler_common::system_call::{FCNTL, OPENAT, READ, RECVFROM};
 
     use super::*;
     use crate::machine::chain::segment::SleepEnd;
 
+    /// `flock` (arch/x86/entry/syscalls/syscall_64.tbl), which is not observed.
+    const FLOCK: u32 = 73;
+
+    fn kind(phase: Phase, system_call: u32, object: Object) -> LeafKind {
+        let sleep = SegmentSleep {
+            phase,
+            is_idle: false,
+            system_call: system_call.cast_signed(),
+            object,
+            connection: 0,
+            is_own_port: false,
+            end: SleepEnd::Outside,
+            since_before: false,
+            is_way_out: false,
+            held: None,
+            polls_file_lock: false,
+        };
+        slept(phase, &sleep)
+    }
+
     #[test]
     fn an_open_that_gave_an_end_of_a_pipe_waited_for_the_other_end() {
-        let kind = |system_call: u32, object| {
-            let sleep = SegmentSleep {
-                phase: Phase::FileWait,
-                is_idle: false,
-                system_call: system_call.cast_signed(),
-                object,
-                connection: 0,
-                is_own_port: false,
-                end: SleepEnd::Outside,
-                since_before: false,
-                is_way_out: false,
-                held: None,
-                polls_file_lock: false,
-            };
-            slept(Phase::FileWait, &sleep)
-        };
         let end = Object::Descriptor { fd: 5 };
-        assert_eq!(kind(OPENAT, end), LeafKind::Pipe);
-        assert_eq!(kind(OPENAT, Object::Unknown), LeafKind::File);
-        assert_eq!(kind(READ, end), LeafKind::File);
+        assert_eq!(kind(Phase::FileWait, OPENAT, end), LeafKind::Pipe);
+        assert_eq!(kind(Phase::FileWait, OPENAT, Object::Unknown), LeafKind::File);
+        assert_eq!(kind(Phase::FileWait, READ, end), LeafKind::File);
+    }
+
+    #[test]
+    fn what_answers_at_port_53_is_a_name_server() {
+        let at = |port| kind(Phase::BackendWait, RECVFROM, Object::Peer { port });
+        assert_eq!((at(53), at(5432)), (LeafKind::NameServer, LeafKind::BackEnd));
+        assert_eq!(kind(Phase::BackendWait, RECVFROM, Object::Unknown), LeafKind::BackEnd);
+    }
+
+    #[test]
+    fn a_sleep_in_fcntl_or_flock_is_a_wait_for_a_file_lock() {
+        let of = |system_call| kind(Phase::FileWait, system_call, Object::Unknown);
+        assert_eq!(
+            (of(FCNTL), of(FLOCK), of(READ)),
+            (LeafKind::FileLock, LeafKind::FileLock, LeafKind::File)
+        );
     }
 }
