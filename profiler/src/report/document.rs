@@ -8,6 +8,7 @@
 pub(super) mod block;
 mod capacity;
 pub(super) mod cell;
+pub(super) mod chain_picture;
 mod chains;
 mod computed;
 mod cost;

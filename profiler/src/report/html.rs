@@ -5,6 +5,7 @@
 //! requests reads without script. Charts are SVG and one canvas written by hand: they are rectangles, and a
 //! chart library would be many times the size of the page. The same recording gives the same bytes.
 
+mod chain;
 mod chart;
 mod data;
 mod findings;

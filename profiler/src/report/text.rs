@@ -5,6 +5,7 @@
 //! [`escape`](super::escape).
 
 pub(super) mod bar;
+mod chain;
 mod findings;
 mod heat;
 pub(super) mod page;

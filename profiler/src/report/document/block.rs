@@ -9,6 +9,7 @@ use profiler_core::model::slot::Slots;
 use profiler_core::phase::Phases;
 
 use super::cell::{Cell, Part, Words};
+use super::chain_picture::ChainPicture;
 use super::table::{On, Table};
 use crate::report::vocabulary::Term;
 
@@ -76,6 +77,7 @@ pub(crate) enum Block<'a> {
     Entries(Vec<(String, Words)>),
     Table(Table),
     Bars(Bars),
+    Chain(ChainPicture),
     /// How busy the slots of each process were over the window, which was so long.
     Heat(&'a Slots, u64),
     /// How many of these took how long. On the page.

@@ -5,14 +5,16 @@
 use std::collections::BTreeSet;
 
 use profiler_core::model::Snapshot;
-use profiler_core::model::chain::{ChainExample, Chains, ExampleHop, Leaf, LeafTime, NotFollowed};
+use profiler_core::model::chain::{Chains, Leaf, LeafTime, NotFollowed};
 
-use super::block::{Block, Blocks, Section};
+use super::block::{Block, Blocks, Folded, Section};
 use super::cell::{Words, count, duration, maybe, share, words};
-use super::shown;
+use super::chain_picture::ChainPicture;
 use super::table::{On, Rows, Table, listed};
 use crate::report::{chain_words, summary, unit};
 
+/// Before a real chain.
+const EXAMPLE: &str = "for example";
 /// Leaves in the text report.
 const SHOWN: usize = 10;
 /// Leaves where the text report is one page, lines of Python there, and lines of one real chain.
@@ -24,8 +26,6 @@ const CHAINS_SHOWN: usize = 4;
 const CHAINS_ON_PAGE: usize = 10;
 /// Part of all request time from which on a real chain is told.
 const LEAST_HELD: f64 = 0.01;
-/// Characters of a name in a chain.
-const LONGEST_NAME: usize = 60;
 
 pub(super) fn section(snapshot: &Snapshot) -> Option<Section<'_>> {
     let chains = &snapshot.chains;
@@ -35,10 +35,20 @@ pub(super) fn section(snapshot: &Snapshot) -> Option<Section<'_>> {
     let parts = Parts::of(chains);
     let mut body = Blocks::default();
     body.push(On::BOTH, Block::Sentence(parts.said(chains)));
+    let mut real = real_chains(chains).into_iter();
+    let first = real.next();
+    let first_in_words = first.as_ref().map(ChainPicture::in_words);
+    if let Some(first) = first {
+        body.gap();
+        body.push(On::BOTH, Block::Chain(first));
+    }
     body.gap();
     body.table(leaves(chains));
     explained(&mut body, chains);
-    examples(&mut body, chains);
+    if let Some(words) = first_in_words {
+        body.entry_on(On::BRIEF, EXAMPLE, words);
+    }
+    more_chains(&mut body, real);
     let waiting = unit::percent(summary::ratio(parts.waiting_ns, chains.request_ns));
     let section = Section::new("chains", "What requests waited for, in the end", body);
     let section = section.short("Waited for").note(format!("{waiting} of request time was waiting"));
@@ -195,7 +205,7 @@ fn lines(body: &mut Blocks<'_>, chains: &Chains) {
 }
 
 /// The longest chain to each of the first leaves that have one.
-fn examples(body: &mut Blocks<'_>, chains: &Chains) {
+fn real_chains(chains: &Chains) -> Vec<ChainPicture> {
     let mut said: BTreeSet<Leaf> = BTreeSet::new();
     let is_told = |time: &&LeafTime| {
         let held = summary::ratio(time.held_ns, chains.request_ns).unwrap_or(0.0);
@@ -204,58 +214,23 @@ fn examples(body: &mut Blocks<'_>, chains: &Chains) {
     let with_example =
         chains.leaves.iter().filter(is_told).filter_map(|time| Some((time, time.example.as_ref()?)));
     let of_groups = with_example.filter(|(time, _)| said.insert(time.leaf)).take(CHAINS_ON_PAGE);
-    for (place, (time, example)) in of_groups.enumerate() {
+    of_groups.map(|(time, example)| ChainPicture::of(chains, time, example)).collect()
+}
+
+/// Those after the first: a line each in the text report, pictures that are folded on the page.
+fn more_chains(body: &mut Blocks<'_>, chains: impl Iterator<Item = ChainPicture>) {
+    for (place, chain) in chains.enumerate() {
         if place == 0 {
             body.gap();
         }
-        let on = match place {
-            0 => On::ALL,
-            _ if place < CHAINS_SHOWN => On::BOTH,
-            _ => On::PAGE,
-        };
-        let label = if place == 0 { "for example" } else { "" };
-        body.entry_on(on, label, chain(chains, time, example));
-    }
-}
-
-/// `GET /page #214 → pool_wait 4.9 s → thread 7714, in GET /ws, lock_wait 4.9 s → lock, not released`.
-/// Where any one of several could stand behind the last, they are named. Hostile input.
-fn chain(chains: &Chains, time: &LeafTime, example: &ChainExample) -> String {
-    let request = bounded(chains.endpoint(example.endpoint).unwrap_or("request"));
-    let mut steps = vec![format!("{request} #{}", example.request)];
-    steps.extend(example.hops.iter().map(|hop| of_hop(chains, hop, example.endpoint)));
-    steps.push(chain_words::leaf(chains, time));
-    let one_of = example.candidates.iter().map(|hop| of_hop(chains, hop, example.endpoint));
-    let one_of = one_of.collect::<Vec<_>>().join("; ");
-    let one_of = if one_of.is_empty() { one_of } else { format!(": one of {one_of}") };
-    format!("{}{one_of}", steps.join(" → "))
-}
-
-/// So much of a name that what comes after it has room too.
-fn bounded(name: &str) -> String {
-    let mut letters = name.chars();
-    let mut shown: String = letters.by_ref().take(LONGEST_NAME).collect();
-    if letters.next().is_some() {
-        shown.push('…');
-    }
-    shown
-}
-
-/// One hop. Of a thread that works for the same endpoint, or for none, it is not said for which.
-fn of_hop(chains: &Chains, hop: &ExampleHop, of_request: u32) -> String {
-    let mut parts = Vec::new();
-    if hop.tid > 0 {
-        match chains.endpoint(hop.endpoint) {
-            Some(_) if hop.endpoint == of_request => parts.push(format!("thread {}", hop.tid)),
-            Some(endpoint) => {
-                parts.extend([format!("thread {}", hop.tid), format!("in {}", bounded(endpoint))])
-            }
-            None => parts.push(format!("thread {} {}", hop.tid, bounded(&hop.comm)).trim_end().to_owned()),
+        if place + 1 < CHAINS_SHOWN {
+            body.entry_on(On::TEXT, if place == 0 { EXAMPLE } else { "" }, chain.in_words());
         }
+        let summary = format!("{EXAMPLE} {}: {}", chain.request, chain.leaf);
+        let mut picture = Blocks::default();
+        picture.push(On::PAGE, Block::Chain(chain));
+        body.push(On::PAGE, Block::Folded(Folded::new(summary, picture)));
     }
-    let at = chain_words::lines(chains, hop.place).map(|lines| format!(" at {lines}")).unwrap_or_default();
-    parts.push(format!("{} {}{at}", hop.phase.name(), shown(hop.end_ns.saturating_sub(hop.start_ns))));
-    parts.join(", ")
 }
 
 #[cfg(test)]
@@ -309,31 +284,6 @@ mod tests {
             let sum_ns: u64 = table.rows.iter().take(most).chain(feet).map(held).sum();
             assert_eq!(sum_ns, chains.request_ns, "{on:?}");
         }
-    }
-
-    #[test]
-    fn a_real_chain_is_told_hop_by_hop_with_its_times() {
-        let (snapshot, _) = fixture::exhausted();
-        let chains = &snapshot.chains;
-        let lock = chains.leaves.iter().find(|time| time.leaf.kind == LeafKind::NotReleased).unwrap();
-        assert_eq!(
-            chain(chains, lock, lock.example.as_ref().unwrap()),
-            "POST /upload #211 → pool_wait 380 ms → thread 4133, in GET /cpu, lock_wait 500 ms → \
-             thread 4135 logger, lock_wait 30.0 s → lock nobody could release (futex), since before the trace"
-        );
-    }
-
-    #[test]
-    fn who_could_have_a_lock_is_told_by_name() {
-        let (snapshot, _) = fixture::exhausted();
-        let chains = &snapshot.chains;
-        let client = chains.leaves.iter().find_map(|time| time.example.as_ref()).unwrap();
-        let example = ChainExample { candidates: client.hops[1..].to_vec(), ..client.clone() };
-        let words = chain(chains, &chains.leaves[0], &example);
-        assert!(
-            words.ends_with(": one of thread 4132, in GET /download/{uuid}, client_write_stall 640 ms"),
-            "{words}"
-        );
     }
 
     #[test]

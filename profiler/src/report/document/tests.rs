@@ -32,6 +32,10 @@ fn said(body: &Blocks<'_>, place: On, words: &mut Vec<String>) {
                     drawn.flat_map(|bar| [bar.term.name.to_owned(), bar.duration.shown(Charset::Unicode)]),
                 );
             }
+            Block::Chain(chain) => {
+                words.extend([chain.request.clone(), chain.leaf.clone()]);
+                words.extend(chain.lanes.iter().map(|lane| lane.what.clone()));
+            }
             Block::Folded(folded) => said(&folded.body, place, words),
             Block::Verdict(verdict) => words.push(verdict.sentence.to_owned()),
             Block::Undecided(sentence) | Block::RuledOut(sentence) => words.push(sentence.clone()),

@@ -68,8 +68,14 @@ pub(super) fn counted(html: &mut Html, parts: &[Part], whole: u64) {
 
 /// A patch of the colour of a phase, thread state or holding, before its name.
 pub(super) fn swatch(html: &mut Html, name: &'static str) {
+    patch(html, name);
+    html.raw(name);
+}
+
+/// The patch alone.
+pub(super) fn patch(html: &mut Html, name: &'static str) {
     html.raw("<svg class=\"swatch\" viewBox=\"0 0 10 10\" aria-hidden=\"true\"><rect width=\"10\" height=\"10\" class=\"");
-    html.raw(name).raw("\"/></svg>").raw(name);
+    html.raw(name).raw("\"/></svg>");
 }
 
 /// What the colours of a chart stand for, for whom the script looks by this id.

@@ -8,7 +8,7 @@ use profiler_core::model::Snapshot;
 use super::chart;
 use super::markup::Html;
 use super::timeline::Collected;
-use super::{findings, flames, heat, table};
+use super::{chain, findings, flames, heat, table};
 use crate::report::document::block::{Bar, Bars, Block, Blocks, Folded, Matrix, Section};
 use crate::report::document::cell::Part;
 use crate::report::document::table::{On, Width};
@@ -50,6 +50,7 @@ impl Drawer<'_> {
                 }
                 Block::Table(table) => table::write(self.html, table),
                 Block::Bars(all) => bars(self.html, all),
+                Block::Chain(chain) => chain::picture(self.html, chain),
                 Block::Heat(slots, window_ns) => heat::map(self.html, slots, *window_ns),
                 Block::Histogram(latency, noun) => chart::histogram(self.html, latency, noun),
                 Block::Folded(folded) => self.folded(folded),

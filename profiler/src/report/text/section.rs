@@ -6,7 +6,7 @@ use profiler_core::phase::Phase;
 
 use super::bar::bar;
 use super::page::Page;
-use super::{findings, heat, table};
+use super::{chain, findings, heat, table};
 use crate::report::document::block::{Bar, Bars, Block, Section};
 use crate::report::document::cell::Words;
 use crate::report::document::table::On;
@@ -58,6 +58,7 @@ pub(in crate::report) fn write_block(page: &mut Page, block: &Block<'_>) {
         Block::Entries(all) => entries(page, all),
         Block::Table(table) => table::write(page, table),
         Block::Bars(all) => bars(page, all),
+        Block::Chain(chain) => chain::picture(page, chain),
         Block::Heat(slots, window_ns) => heat::map(page, slots, *window_ns),
         Block::Folded(folded) => folded.body.on(On::TEXT).for_each(|block| write_block(page, block)),
         Block::Verdict(verdict) => findings::one(page, verdict),
