@@ -119,8 +119,15 @@ impl PlaceSamples {
         }
         for stretch in stretches {
             let served = self.served.entry(stretch.tid).or_default();
-            let after = served.partition_point(|(span, _)| span.1 <= stretch.end_ns);
-            served.insert(after, ((stretch.start_ns, stretch.end_ns), Served { request, endpoint }));
+            let of_request = ((stretch.start_ns, stretch.end_ns), Served { request, endpoint });
+            // Requests end nearly in order: most belong at the end, and the others need not be looked at.
+            let after = match served.back() {
+                Some((last, _)) if last.1 > stretch.end_ns => {
+                    served.partition_point(|(span, _)| span.1 <= stretch.end_ns)
+                }
+                _ => served.len(),
+            };
+            served.insert(after, of_request);
             if served.len() > MAX_OF_THREAD {
                 served.pop_front();
             }
