@@ -37,7 +37,7 @@ The server is not restarted, stopped or signalled, and nothing is loaded into it
 are probes, which the kernel puts into the server's code. By default there is one, on musl (Alpine
 images), in the interpreter; --gil=syscalls, --gil=off and --light do without it. --gil=uprobes,
 --gil=full, --tls=auto and --tls=uprobes ask for probes. At saturation an application of 5 ms kept
-93 to 100 % of its throughput, a hello world 74 to 92 %.
+97 to 101 % of its throughput, a hello world 77 to 97 %.
 
 --pid takes any of its processes. The report goes to stdout, progress and errors to stderr.
 Ctrl-C stops early and still prints the report.";

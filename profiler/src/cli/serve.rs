@@ -64,7 +64,7 @@ pub struct Serve {
     pub light: bool,
     /// Hook system calls all the time: shows everything and costs more
     ///
-    /// A server that does nothing else kept 72 to 96 % of its throughput at saturation. This is the default
+    /// A server that does nothing else kept 77 to 97 % of its throughput at saturation. This is the default
     /// where light mode lacks something: event loops, UNIX sockets, kernels before 6.3; `serve` says so.
     #[arg(long, conflicts_with = "light")]
     pub full: bool,
