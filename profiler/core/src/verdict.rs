@@ -36,7 +36,7 @@ closed_list! {
         Failures = "failures": "Requests fail.",
         WaitsFor = "waits_for": "Requests wait, through somebody else, for one thing.",
         Computes = "computes": "Requests wait for somebody who computes.",
-        CpuTaken = "cpu_taken": "Requests are ready to run, and others have the CPU.",
+        CpuTaken = "cpu_taken": "Requests are ready to run, and others have the CPU, or nobody knows who.",
         NotReleased = "not_released": "Requests wait for a lock that was not released.",
         StoodStill = "stood_still": "The process was stopped from outside.",
         Several = "several_causes": "Requests wait for several things, none of which is most of it.",

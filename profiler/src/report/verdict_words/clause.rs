@@ -8,7 +8,7 @@ use profiler_core::phase::Phase;
 use profiler_core::server::kind_named;
 use profiler_core::verdict::Cause;
 
-use crate::report::{chain_words, unit};
+use crate::report::{chain_words, summary, unit};
 
 /// What a slot of this server is called.
 pub(super) fn slot(snapshot: &Snapshot) -> &'static str {
@@ -141,7 +141,22 @@ fn taken(snapshot: &Snapshot, cause: &Cause) -> String {
         _ => {
             let is_known = |time: &LeafTime| matches!(time.leaf.taken_by, Some(TakenBy::Program { .. }));
             let others = cause.time(&snapshot.chains).is_some_and(is_known);
-            if others { "other programs had it" } else { "who had it is not known" }.to_owned()
+            if others { "other programs had it".to_owned() } else { not_known_by_whom(snapshot) }
         }
+    }
+}
+
+/// Waits of less than a millisecond have no name. How many CPUs the server itself used says whether it may
+/// have been that.
+fn not_known_by_whom(snapshot: &Snapshot) -> String {
+    let threads = snapshot.processes.iter().flat_map(|process| &process.threads);
+    let used_ns = threads.fold(0_u64, |sum, thread| sum.saturating_add(thread.cpu_ns));
+    let cpus = u64::from(snapshot.session.cpu_count);
+    match summary::ratio(used_ns, snapshot.window.length_ns()) {
+        Some(used) if cpus > 0 => {
+            let cpus = unit::counted(cpus, "CPU");
+            format!("who had it is not known; the server itself used {used:.1} of {cpus}")
+        }
+        _ => "who had it is not known".to_owned(),
     }
 }

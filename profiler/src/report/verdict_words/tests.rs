@@ -2,7 +2,7 @@
 
 use profiler_core::model::chain::{Chains, Held, Hops, Leaf, LeafTime, NotFollowed, Object, TakenBy};
 use profiler_core::model::life::Life;
-use profiler_core::model::{Origin, Setting};
+use profiler_core::model::{Origin, Process, Setting, Thread};
 use profiler_core::verdict;
 
 use super::*;
@@ -126,6 +126,20 @@ fn each_pattern_has_its_sentence() {
         assert_eq!(of_one(leaf, way), expected);
     }
     assert!(said(&Snapshot::default()).starts_with("No request was seen"));
+}
+
+#[test]
+fn who_had_a_cpu_may_be_the_server_itself_and_how_much_that_used_is_said() {
+    let mut snapshot = snapshot(vec![time(of(LeafKind::CpuTaken, 1), &[])]);
+    snapshot.session.cpu_count = 2;
+    (snapshot.window.start_ns, snapshot.window.end_ns) = (SECOND, 11 * SECOND);
+    let threads = [9, 7].map(|seconds| Thread { cpu_ns: seconds * SECOND, ..Thread::default() });
+    snapshot.processes = vec![Process { threads: threads.to_vec(), ..Process::default() }];
+    assert_eq!(
+        said(&snapshot),
+        "GET /fast waits for a CPU, up to 2.00 s: who had it is not known; the server itself used 1.6 of 2 CPUs \
+         (80.0 % of request time)"
+    );
 }
 
 #[test]

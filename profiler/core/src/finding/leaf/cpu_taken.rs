@@ -1,4 +1,4 @@
-//! Finding `cpu-taken`: requests are ready to run, and others have the CPU.
+//! Finding `cpu-taken`: requests are ready to run, and the CPU is taken.
 //!
 //! In: a leaf, with the way to it. Out: whether it is one of this finding's.
 
@@ -10,8 +10,8 @@ use crate::server::advice::act;
 /// The rule.
 pub(in crate::finding) const RULE: Rule = Rule {
     id: "cpu-taken",
-    title: "others have the CPU",
-    question: "others have the CPU",
+    title: "the CPU is taken",
+    question: "the CPU is taken",
     page: include_str!("../../../../../docs/findings/cpu-taken.md"),
     advice: || act("see which programs use the CPUs meanwhile (top, pidstat)").into(),
     judge: Judge::Leaves(|time| {
